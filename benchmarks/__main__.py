@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-QUESTIONS = ("refresh", "relabelling", "daemon", "serving", "swarm_mode", "growth")
+QUESTIONS = ("refresh", "relabelling", "daemon", "serving", "swarm_mode", "growth", "freshness", "steady")
 
 
 def main() -> None:

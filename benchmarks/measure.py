@@ -22,6 +22,12 @@ def seconds(work: Callable[[], object], *, rounds: int = 15) -> float:
     return statistics.median(times)
 
 
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest of ``values`` that is not below ``share`` of them; 0 where there are none."""
+    ranked = sorted(values)
+    return ranked[min(int(len(ranked) * share), len(ranked) - 1)] if ranked else 0.0
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU seconds, user and system, that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

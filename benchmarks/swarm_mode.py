@@ -2,15 +2,15 @@
 
 Both ask the same mock (2.5 KB a task, served from memory by a process of its own) in the same run, one after
 the other: role tasks, relabelling that keeps 1 % (hashmod), ``refresh_interval`` short enough for several
-refreshes. swarm-sd relabels too: its ``?relabel=1`` list is fetched after every refresh, as a collector
-would. CPU is user and system time of the tool per refresh; RSS is the most it was (VmHWM).
+refreshes. swarm-sd relabels too: its ``?relabel=1`` list is fetched all the time, as a collector would. The
+mock counts refreshes: requests for every task. swarm-sd makes more of them than the interval asks for while
+tasks change of which no event told. CPU is user and system time of the tool, RSS the most it was (VmHWM).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -19,12 +19,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.daemon import free_port, get, wait_for
 from benchmarks.measure import cpu_seconds, memory, table
 
 NODES, TASKS = 5000, 100_000
 WARM_UP, ROUNDS = 2, 4
+_LOOK = 0.2  # seconds between two looks
 
 
 def _config(mock: int, interval: str, jobs: int = 1) -> str:
@@ -61,73 +63,76 @@ def mock(nodes: int, tasks: int, change: float = 0.0) -> Iterator[int]:
         process.wait()
 
 
-def _per_refresh(pid: int, refreshes: Callable[[], float], rounds: int) -> tuple[float, float]:
-    """(CPU seconds, wall seconds) a refresh."""
+class Cost(NamedTuple):
+    """CPU seconds a refresh, seconds from one to the next, most RSS in MiB, targets kept."""
 
-    def until(count: float) -> None:
-        while refreshes() < count:
-            time.sleep(0.2)
-
-    until(WARM_UP)
-    began, cpu, started = refreshes(), cpu_seconds(pid), time.monotonic()
-    until(began + rounds)
-    done = refreshes() - began
-    return (cpu_seconds(pid) - cpu) / done, (time.monotonic() - started) / done
+    cpu: float
+    seconds: float
+    most: float
+    kept: int
 
 
-def _metric(port: int, pattern: str) -> float:
-    found = re.search(pattern, get(f"http://127.0.0.1:{port}/metrics").decode(), re.MULTILINE)
-    return float(found[1]) if found else 0.0
+def _measured(pid: int, mock_port: int, rounds: int, kept: Callable[[], int]) -> Cost:
+    """``kept`` is called all the time."""
+
+    def refreshes() -> int:
+        return int(json.loads(get(f"http://127.0.0.1:{mock_port}/__requests")).get("/tasks", 0))
+
+    def until(count: int) -> int:
+        while (now := refreshes()) < count:
+            found.append(kept())
+            time.sleep(_LOOK)
+        return now
+
+    found: list[int] = []
+    first = until(refreshes() + WARM_UP)
+    cpu, started = cpu_seconds(pid), time.monotonic()
+    done = until(first + rounds) - first
+    cpu, took = cpu_seconds(pid) - cpu, time.monotonic() - started
+    return Cost(cpu / done, took / done, memory(pid)[1], found[-1])
 
 
-def prometheus(mock_port: int, interval: str, rounds: int = ROUNDS) -> tuple[float, float, int]:
-    """(CPU seconds a refresh, most RSS in MiB, targets kept) of Prometheus' built-in."""
+@contextmanager
+def _running(config: str, command: Callable[[Path, int], list[object]]) -> Iterator[tuple[int, int]]:
+    """(process, port) of a tool that ``command`` makes of the path of ``config`` and a port."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "prometheus.yml")
-        config.write_text(_config(mock_port, interval))
-        flags = [f"--config.file={config}", f"--storage.tsdb.path={folder}/data"]
-        process = subprocess.Popen(
-            ["prometheus", *flags, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL
-        )
+        path = Path(folder, "prometheus.yml")
+        path.write_text(config)
+        process = subprocess.Popen(command(path, port), stderr=subprocess.DEVNULL)  # type: ignore[arg-type]
         try:
             wait_for(f"http://127.0.0.1:{port}/-/ready")
-            pattern = r"^prometheus_sd_refresh_duration_seconds_count\{.*dockerswarm.*\} (\S+)"
-            cpu, _ = _per_refresh(process.pid, lambda: _metric(port, pattern), rounds)
-            active = json.loads(get(f"http://127.0.0.1:{port}/api/v1/targets?state=active"))
-            return cpu, memory(process.pid)[1], len(active["data"]["activeTargets"])
+            yield process.pid, port
         finally:
             process.terminate()
             process.wait()
+
+
+def prometheus(mock_port: int, interval: str, rounds: int = ROUNDS) -> Cost:
+    """What Prometheus' built-in costs."""
+
+    def command(config: Path, port: int) -> list[object]:
+        flags = [f"--config.file={config}", f"--storage.tsdb.path={config.parent}/data"]
+        return ["prometheus", *flags, f"--web.listen-address=127.0.0.1:{port}"]
+
+    with _running(_config(mock_port, interval), command) as (pid, port):
+        found = _measured(pid, mock_port, rounds, lambda: 0)
+        active = json.loads(get(f"http://127.0.0.1:{port}/api/v1/targets?state=active"))
+        return found._replace(kept=len(active["data"]["activeTargets"]))
 
 
 def swarm_sd(
     mock_port: int, interval: str, *, jobs: int = 1, relabel: bool = True, rounds: int = ROUNDS
-) -> tuple[float, float, int]:
-    """(CPU seconds a refresh, most RSS in MiB, targets kept) of swarm-sd, its list fetched all the time."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "prometheus.yml")
-        config.write_text(_config(mock_port, interval, jobs))
-        program = Path(sys.executable).with_name("swarm-sd")
+) -> Cost:
+    """What swarm-sd costs, its list fetched all the time."""
+
+    def command(config: Path, port: int) -> list[object]:
         flags = [f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"]
-        process = subprocess.Popen([program, "serve", *flags], stderr=subprocess.DEVNULL)
+        return [Path(sys.executable).with_name("swarm-sd"), "serve", *flags]
+
+    with _running(_config(mock_port, interval, jobs), command) as (pid, port):
         listing = f"http://127.0.0.1:{port}/sd/tasks-0{'?relabel=1' if relabel else ''}"
-        pattern = r'^swarm_sd_refreshes_total\{.*job="tasks-0".*\} (\S+)'
-        kept = 0
-
-        def refreshes() -> float:
-            nonlocal kept
-            kept = len(json.loads(get(listing)))
-            return _metric(port, pattern)
-
-        try:
-            wait_for(f"http://127.0.0.1:{port}/-/ready")
-            cpu, _ = _per_refresh(process.pid, refreshes, rounds)
-            return cpu, memory(process.pid)[1], kept
-        finally:
-            process.terminate()
-            process.wait()
+        return _measured(pid, mock_port, rounds, lambda: len(json.loads(get(listing))))
 
 
 def main(nodes: int = NODES, tasks: int = TASKS) -> None:
@@ -136,9 +141,9 @@ def main(nodes: int = NODES, tasks: int = TASKS) -> None:
     with mock(nodes, tasks) as port:
         if shutil.which("prometheus"):
             peer = prometheus(port, interval)
-            rows.append(("Prometheus' built-in", *_cells(peer), "1.00", "1.00"))
+            rows.append(("Prometheus' built-in", *_cells(peer), *_ratios(peer, peer)))
         else:
-            peer = (0.0, 0.0, 0)
+            peer = Cost(0.0, 0.0, 0.0, 0)
             print("Prometheus is not installed: no peer\n")
         ours = swarm_sd(port, interval)
         rows.append(("swarm-sd, nothing changes", *_cells(ours), *_ratios(ours, peer)))
@@ -147,17 +152,20 @@ def main(nodes: int = NODES, tasks: int = TASKS) -> None:
             ours = swarm_sd(port, interval)
             rows.append((f"swarm-sd, {share:.0%} of the tasks change", *_cells(ours), *_ratios(ours, peer)))
     print(f"{nodes} nodes, {tasks} tasks, refresh_interval {interval}\n")
-    table(("tool", "CPU s a refresh", "most RSS MiB", "kept", "CPU ratio", "memory ratio"), rows)
+    header = ("tool", "CPU s a refresh", "s between refreshes", "most RSS MiB", "kept")
+    table((*header, "CPU ratio", "memory ratio"), rows)
 
 
-def _cells(found: tuple[float, float, int]) -> tuple[str, str, int]:
-    return f"{found[0]:.2f}", f"{found[1]:.0f}", found[2]
+def _cells(found: Cost) -> tuple[str, str, str, int]:
+    return f"{found.cpu:.2f}", f"{found.seconds:.1f}", f"{found.most:.0f}", found.kept
 
 
-def _ratios(ours: tuple[float, float, int], peer: tuple[float, float, int]) -> tuple[str, str]:
-    return tuple(
-        f"{one / other:.2f}" if other else "-" for one, other in zip(ours[:2], peer[:2], strict=True)
-    )  # type: ignore[return-value]
+def _ratios(ours: Cost, peer: Cost) -> tuple[str, str]:
+    return _ratio(ours.cpu, peer.cpu), _ratio(ours.most, peer.most)
+
+
+def _ratio(one: float, other: float) -> str:
+    return f"{one / other:.2f}" if other else "-"
 
 
 if __name__ == "__main__":

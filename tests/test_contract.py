@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 
+import msgspec
 import pytest
 from tests.contract import Contract, World
 
@@ -14,16 +15,19 @@ from swarm_sd.discovery import kinds
 from swarm_sd.discovery.docker.provider import DockerProvider, DockerSDConfig
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.dockerswarm.provider import DockerSwarmProvider, DockerSwarmSDConfig
+from swarm_sd.discovery.swarm.container_provider import SwarmContainersProvider
 from swarm_sd.discovery.swarm.provider import SwarmProvider, SwarmSDConfig
 from swarm_sd.model import TargetGroup
 from swarm_sd.scalars import Duration, Interval, Port
 from swarm_sd.sim import faults
-from swarm_sd.sim.cluster import Status
+from swarm_sd.sim.cluster import Containers, Status
 from swarm_sd.sim.clusters import Newcomers, example
 from swarm_sd.sim.manager import Manager
 from swarm_sd.sim.moby.daemon import Daemon
 from swarm_sd.sim.moby.engine import Engine
 from swarm_sd.sim.moby.swarm import Swarm
+from swarm_sd.sim.workload import Container
+from swarm_sd.sim.workload import Port as ContainerPort
 
 FAULTS = {
     "refused": faults.Refuse,
@@ -120,6 +124,53 @@ class SwarmOfTwoWorld(SwarmWorld):
     faults = ("refused", "no_answer", "status_500", "plain_engine")
     tag = "v1.0.0"
     managers = 2
+
+
+class SwarmContainersWorld(SwarmWorld):
+    """``swarm``, role containers: two managers and what runs on their nodes, published and not."""
+
+    faults = ("refused", "no_answer", "half_an_answer", "cut_by_chunks", "status_500", "page", "null", "list")
+    managers = 2
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        for engine in self.cluster.engines:
+            engine.containers = Containers()
+        self.started = 0
+        for number in range(4):
+            self.grow(number)
+
+    def config(self):
+        masters = tuple(Host.from_yaml(manager.url) for manager in self.hosts)
+        return SwarmSDConfig(masters=masters, role="containers", refresh_interval=Interval(0.01))
+
+    def provider(self):
+        config = self.config()
+        return SwarmContainersProvider(config.masters, config, interval=0.01, port="80", timeout=0.15)
+
+    def addresses(self):
+        return frozenset(
+            f"{engine.shown_ip}:{one.ports[0].public}" if one.ports else f"{one.networks['net']}:80"
+            for engine, one in self.cluster.containers()
+        )
+
+    def grow(self, number=0):
+        self.started += 1
+        ports = [ContainerPort(80, 30000 + self.started)] if self.started % 2 else []
+        container = Container(
+            name=f"c{self.started}", networks={"net": f"10.5.0.{self.started}"}, ports=ports
+        )
+        self.cluster.run(self.cluster.engines[number % len(self.cluster.engines)].address, container)
+
+    def shrink(self):
+        engine, container = self.chance.choice(self.cluster.containers())
+        self.cluster.stop(engine.address, container.name)
+        self.cluster.remove(engine.address, container.name)
+
+    def drift(self):
+        super().drift()
+        for _, container in self.cluster.containers():
+            container.age = f"{self.chance.randrange(2, 60)} minutes"
 
 
 ENGINE_FAULTS = {
@@ -219,6 +270,17 @@ class DockerSwarmServicesWorld(DockerSwarmWorld):
             self.swarm.touch(service)
 
 
+class DockerSwarmEndpointsWorld(DockerSwarmWorld):
+    """``dockerswarm``, role endpoints, of whatever runs on the network that is named."""
+
+    role = "endpoints"
+    faults = ("refused", "half_an_answer", "no_leader")
+
+    def config(self):
+        wanted = {"scrape": "all", "networks": ("net",), "instance": "hostname"}
+        return msgspec.structs.replace(super().config(), **wanted)
+
+
 class DockerSwarmNodesWorld(DockerSwarmWorld):
     """``dockerswarm``, role nodes."""
 
@@ -302,8 +364,10 @@ class DockerWorld(World):
 WORLDS = {
     "swarm": SwarmWorld,
     "swarm_of_two": SwarmOfTwoWorld,
+    "swarm_containers": SwarmContainersWorld,
     "dockerswarm_tasks": DockerSwarmWorld,
     "dockerswarm_services": DockerSwarmServicesWorld,
+    "dockerswarm_endpoints": DockerSwarmEndpointsWorld,
     "dockerswarm_nodes": DockerSwarmNodesWorld,
     "docker": DockerWorld,
 }

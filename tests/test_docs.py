@@ -27,8 +27,9 @@ from swarm_sd.config import convert, load
 from swarm_sd.discovery import ENTRY_POINT_GROUP, kinds
 from swarm_sd.discovery.docker import containers as engine
 from swarm_sd.discovery.docker.provider import GRACE, DockerSDConfig
-from swarm_sd.discovery.docker_api import client, cluster, filters, wire
+from swarm_sd.discovery.docker_api import client, cluster, events, filters, watch, wire
 from swarm_sd.discovery.docker_api.host import Host
+from swarm_sd.discovery.docker_api.lists import KINDS
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig, FilterConfig
 from swarm_sd.discovery.docker_api.targets import REASONS
 from swarm_sd.discovery.dockerswarm import labels as swarm_mode
@@ -46,7 +47,7 @@ from swarm_sd.discovery.swarm.provider import SwarmProvider, SwarmSDConfig
 from swarm_sd.job import Entry, Job
 from swarm_sd.manager import EntryStatus, Status
 from swarm_sd.once import discover
-from swarm_sd.provider import HostStatus, Poller, ProviderStatus
+from swarm_sd.provider import EventsStatus, HostStatus, Poller, ProviderStatus
 from swarm_sd.scalars import Duration
 from swarm_sd.serve import Options
 from swarm_sd.sim.moby.clusters import example, plain_engine
@@ -244,6 +245,7 @@ def everything() -> Status:
         last_duration=1.0,
         skipped={"odd_row": 1},
         hosts=(host,),
+        events=(EventsStatus(),),
     )
     entry = Entry("job", 0)
     status = EntryStatus(
@@ -368,6 +370,7 @@ def test_no_label_is_named_that_there_is_not(page):
 
 MODE, ENGINES, SECURITY = "docs/swarm-mode.md", "docs/engines.md", "docs/security.md"
 ODD = {"protocol": "tcp", "type": "tcp", "addr": "10.0.0.1/24", "addresses": ["10.0.0.1/24"]}
+FRESHNESS = "docs/freshness.md"
 """Values that a field must have for the mapping to go on."""
 
 
@@ -393,6 +396,9 @@ def labels_of(groups: Any) -> set[str]:
 
 def labels_by_role() -> dict[str, set[str]]:
     """Every label that the code can give, by role; ``containers`` is docker_sd_configs."""
+    # that page has a table of its own, and tests of its own, which need some of these
+    from tests.discovery.dockerswarm.test_endpoints_docs import everything as endpoint_labels
+
     node, service, task = full(wire.Node), full(wire.Service), full(wire.Task)
     network, container = full(wire.Network), full(wire.Container)
     mapped = {
@@ -401,7 +407,8 @@ def labels_by_role() -> dict[str, set[str]]:
         "tasks": tasks([task], [service], [node], [network], port="1"),
         "containers": engine.containers([container], [network], port="1"),
     }
-    return {role: labels_of(one.groups) for role, one in mapped.items()}
+    found = {role: labels_of(one.groups) for role, one in mapped.items()}
+    return {**found, "endpoints": endpoint_labels()[0]}
 
 
 def described_labels() -> dict[str, set[str]]:
@@ -520,16 +527,16 @@ async def test_the_requests_are_those_described_and_only_gets():
         async with Daemon.on(swarm, "mgr1") as daemon:
             host = Host.from_yaml(daemon.url)
             asked = await requests_of(DockerSwarmSDConfig(host=host, role=role), daemon)
-            assert asked == {("GET", path) for path in described[role] | {"/version"}}
+            assert asked == {("GET", path) for path in described[role] | {"/version", "/events"}}
             everything |= {path for _, path in asked}
     async with Daemon(plain_engine()) as daemon:
         asked = await requests_of(DockerSDConfig(host=Host.from_yaml(daemon.url)), daemon)
-        assert asked == {("GET", path) for path in ("/version", "/containers/json", "/networks")}
+        assert asked == {("GET", path) for path in ("/version", "/containers/json", "/networks", "/events")}
         assert all(f"`{path}" in section(ENGINES, "Requests") for _, path in asked)
         everything |= {path for _, path in asked}
     table = rows(section(SECURITY, "What it asks"))
     allowed = {row[0].strip("`").removeprefix("/vX.YY") for row in table} - {"path"}
-    assert allowed == everything | {"/info"}
+    assert allowed == everything | {"/info", "/containers/<id>/json"}
 
 
 def test_the_proxies_that_are_shown_let_through_just_what_is_asked():
@@ -537,7 +544,7 @@ def test_the_proxies_that_are_shown_let_through_just_what_is_asked():
     found = re.search(r'location ~ "(.*)"', nginx)
     assert found
     lets = re.compile(found[1])
-    for path in ("/version", *(f"/v1.41{one}" for one in cluster._DECODE), "/containers/json"):
+    for path in ("/version", *(f"/v1.41{one}" for one in KINDS), "/containers/json", "/v1.41/events"):
         assert lets.search(path), path
     for path in ("/v1.41/containers/x/json", "/v1.41/swarm/unlockkey", "/nodes/x", "/x/nodes", "/info"):
         assert not lets.search(path), path
@@ -770,6 +777,12 @@ NUMBERS = [
     (MODE, f"younger than {cluster._SOONEST:g} of an entry's interval"),
     (MODE, f"for {cluster._FAILED_FOR:g} s at most"),
     (MODE, "not above {}.{},".format(*client.NEWEST_API)),
+    (FRESHNESS, f"{watch.DEBOUNCE * 1000:g} ms later"),
+    (FRESHNESS, f"every {watch.CADENCE[0][1]:g} s at first"),
+    (FRESHNESS, f"after {watch.CADENCE[1][0]:g} s, up to a minute"),
+    (FRESHNESS, f"at most {watch.IDLE_SHARE:.0%} of the time".replace("%", " %")),
+    (FRESHNESS, f"came within {watch.TOLD_WITHIN:g} seconds"),
+    (FRESHNESS, f"after {events.SILENCE / 60:g} minutes without an event"),
     (MODE, f"held back for {HOLD}"),
     (ENGINES, f"held back for {HOLD}"),
     ("docs/moving-from-the-built-ins.md", f"held back for {HOLD}"),

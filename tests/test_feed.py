@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swarm_sd.brake import MassLoss, lost_share
 from swarm_sd.feed import Feed
@@ -196,4 +198,16 @@ def test_the_share_is_of_the_groups_that_the_update_touches():
     standing = {"nodes": ten(), "masters": group("masters", "m:1")}
     assert lost_share(standing, [group("nodes", *(f"n{number}:1" for number in range(4)))]) == 0.6
     assert lost_share({}, [ten()]) == 0.0
+
+
+ADDRESSES = st.lists(st.sampled_from("abcd"), max_size=5)
+
+
+@given(st.dictionaries(st.sampled_from("xyz"), ADDRESSES), st.dictionaries(st.sampled_from("xyz"), ADDRESSES))
+def test_what_is_lost_is_counted_in_addresses_however_often_each_is_there(before, after):
+    standing = {source: group(source, *addresses) for source, addresses in before.items()}
+    share = lost_share(standing, [group(source, *addresses) for source, addresses in after.items()])
+    old = {address for source in after for address in before.get(source, ())}
+    new = {address for addresses in after.values() for address in addresses}
+    assert share == (max(0, len(old) - len(new)) / len(old) if old else 0.0)
     assert lost_share(standing, [TargetGroup("other")]) == 0.0

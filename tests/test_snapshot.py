@@ -7,9 +7,9 @@ from hypothesis import given
 from tests.strategies import labels as label_sets
 
 from swarm_sd.job import Job
-from swarm_sd.model import TargetGroup
+from swarm_sd.model import Layered, TargetGroup
 from swarm_sd.relabel import RelabelConfig, compile_rule
-from swarm_sd.snapshot import Piece, piece, relabelled, snapshot
+from swarm_sd.snapshot import Piece, piece, relabelling, snapshot
 
 NODES = TargetGroup(
     "swarm_nodes",
@@ -40,6 +40,12 @@ def test_each_target_is_an_object_with_its_own_labels_over_the_groups():
         },
         {"targets": ["[fd::1]:8070"], "labels": {"__meta_swarm_role": "node", "__meta_x": "shared"}},
     ]
+
+
+def test_labels_in_layers_are_written_as_a_dict_is():
+    layers = {"__meta_swarm_role": "node", "__meta_x": "shared"}, {"__meta_x": "own"}
+    flat = TargetGroup("s", ({"__address__": "a:1", "__meta_x": "own"},), layers[0])
+    assert piece(TargetGroup("s", (Layered("a:1", layers),))) == piece(flat)
 
 
 def test_no_targets_are_an_empty_list():
@@ -77,7 +83,7 @@ def test_relabelled_targets_have_no_meta_labels_and_none_that_the_collector_woul
         compile_rule(RelabelConfig(source_labels=("__address__",), regex=r"\[.*", action="drop")),
         compile_rule(RelabelConfig(target_label="__metrics_path__", replacement="/m")),
     )
-    made = relabelled(NODES, Job("j", (), rules, DEFAULTS))
+    made = relabelling(Job("j", (), rules, DEFAULTS))(NODES)
     assert json.loads(b"[" + made.data + b"]") == [
         {
             "targets": ["10.0.0.1:8070"],

@@ -7,7 +7,7 @@ import pytest
 
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.swarm.provider import SwarmSDConfig
-from swarm_sd.model import TargetGroup
+from swarm_sd.model import Layered, TargetGroup
 from swarm_sd.scalars import Duration, Port, Secret
 from swarm_sd.store import Store, write_atomically
 
@@ -17,6 +17,7 @@ GROUPS = (
         "swarm_nodes", ({"__address__": "[fd::1]:1", "city": "Zürich→東京"},), {"__meta_swarm_role": "node"}
     ),
     TargetGroup("swarm_masters", ({"__address__": "m:1"},), {}),
+    TargetGroup("task/1", (Layered("t:1", ({"slot": "1"}, {"node": "n"})),), {}),
 )
 
 

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.strategies import LABEL_NAMES, LABEL_VALUES, configs, labels, rule_lists
 
+from swarm_sd.model import Labels, Layered, TargetGroup
 from swarm_sd.relabel import RelabelConfig, Rule, compile_rule
-from swarm_sd.target import Populated, populate
+from swarm_sd.target import Populated, populate, scraping
 
 FIXTURES = Path(__file__).parent / "fixtures" / "promtool"
 DEFAULTS = {
@@ -143,6 +144,62 @@ def test_a_target_is_made_dropped_or_an_error_and_its_arguments_stay(
         assert found.labels["instance"]
         assert all(found.labels.values())
         assert not any(name.startswith("__meta_") for name in found.labels)
+
+
+def targets() -> st.SearchStrategy[Labels]:
+    """Targets as kinds send them: dicts, and labels in layers."""
+    address = st.sampled_from(["h:1", "h:2", "a", ""])
+    flat = st.builds(lambda found, one: {**found, "__address__": one}, labels(), address)
+    return flat | st.builds(Layered, address, st.lists(labels(), max_size=3).map(tuple))
+
+
+# rules that look at few labels, most of all: with them a target can be dropped before it is put together
+_FEW = ("keep", "drop", "keepequal", "dropequal", "replace", "hashmod", "lowercase", "uppercase")
+
+
+@given(st.lists(targets(), max_size=4), labels(), labels(), st.one_of(rule_lists(), rule_lists(*_FEW)))
+def test_the_targets_scraped_are_those_that_come_out_one_by_one(
+    found: list[Labels], shared: dict[str, str], more: dict[str, str], rules: list[Rule]
+):
+    defaults = {**DEFAULTS, **{name: value for name, value in more.items() if value}}
+    made = [populate(target, shared, defaults, rules).labels for target in found]
+    scraped = scraping(defaults, rules)(TargetGroup("s", tuple(found), shared))
+    assert [list(one.items()) for one in scraped] == [list(one.items()) for one in made if one is not None]
+
+
+def keep(name: str, regex: str) -> Rule:
+    return rule(source_labels=(name,), regex=regex, action="keep")
+
+
+SAME = rule(source_labels=("a",), target_label="b", action="keepequal")
+NOT_1 = rule(source_labels=("a",), regex="1", action="drop")
+MAP = rule(regex="a", replacement="b", action="labelmap")
+NAMED = rule(source_labels=("a",), target_label="$1", replacement="2")
+LOWER = rule(source_labels=("b",), target_label="b", action="lowercase")
+SHARD = rule(source_labels=("a",), target_label="b", modulus=1, action="hashmod")
+
+
+@pytest.mark.parametrize(
+    ("target", "group", "rules"),
+    [
+        ({"a": "1"}, {}, [MAP, keep("b", "1")]),
+        ({"a": "1", "b": "1"}, {}, [SAME]),
+        ({"a": "1"}, {"b": "1"}, [SAME]),
+        ({"a": ""}, {"a": "1"}, [NOT_1]),
+        ({"job": ""}, {"job": "other"}, [keep("job", "j")]),
+        ({}, {"job": ""}, [keep("job", "j")]),
+        ({"a": "b"}, {"b": "1"}, [NAMED, keep("b", "2")]),
+        ({"b": "A"}, {}, [LOWER, keep("b", "a")]),
+        ({"b": "7"}, {}, [SHARD, keep("b", "0")]),
+    ],
+)
+def test_a_target_that_its_rules_keep_is_scraped(
+    target: dict[str, str], group: dict[str, str], rules: list[Rule]
+):
+    for one in ({**target, "__address__": "h:1"}, Layered("h:1", (target,))):
+        expected = populate(one, group, DEFAULTS, rules).labels
+        assert expected is not None
+        assert list(scraping(DEFAULTS, rules)(TargetGroup("s", (one,), group))) == [expected]
 
 
 # --- promtool as the judge

@@ -28,10 +28,14 @@ def lost_share(standing: Mapping[str, TargetGroup], update: Iterable[TargetGroup
 
     On balance: tasks or containers that are replaced, all at once even, are no loss.
     """
-    before: set[str] = set()
-    after: set[str] = set()
-    for group in update:
-        if (old := standing.get(group.source)) is not None:
-            before.update(target.get(ADDRESS, "") for target in old.targets)
-        after.update(target.get(ADDRESS, "") for target in group.targets)
+    pairs = [(standing.get(group.source), group) for group in update]
+    after = _addresses(group for _, group in pairs)
+    known = [old for old, _ in pairs if old is not None]
+    if len(after) >= sum(len(old.targets) for old in known):
+        return 0.0  # nearly always: spares looking at a hundred thousand addresses that are gone
+    before = _addresses(known)
     return max(0, len(before) - len(after)) / len(before) if before else 0.0
+
+
+def _addresses(groups: Iterable[TargetGroup]) -> set[str]:
+    return {target.get(ADDRESS, "") for group in groups for target in group.targets}

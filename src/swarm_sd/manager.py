@@ -19,7 +19,7 @@ from swarm_sd.feed import Feed, State
 from swarm_sd.job import Entry, Job
 from swarm_sd.model import TargetGroup
 from swarm_sd.provider import ProviderStatus, SDConfig
-from swarm_sd.snapshot import Pieces, Snapshot, relabelled
+from swarm_sd.snapshot import Pieces, Snapshot, relabelling
 from swarm_sd.store import Store
 
 log = structlog.stdlib.get_logger("manager")
@@ -306,7 +306,7 @@ class Manager:
         done = self._relabelled.get(of)
         if done is None or done[0] != stamp:
             groups = [named for feed in feeds for named in feed.standing()]
-            pieces = done[1] if done is not None else Pieces(lambda group: relabelled(group, job))
+            pieces = done[1] if done is not None else Pieces(relabelling(job))
             done = self._relabelled[of] = (stamp, pieces, Snapshot(lambda: pieces.of(groups), 0))
         return done[2]
 

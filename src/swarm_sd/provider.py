@@ -109,6 +109,22 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class EventsStatus:
+    """How an event stream fares; counts are totals since the start.
+
+    ``connected``: whether a stream is open now. ``missed``: changes that asking found and no event told of.
+    """
+
+    connected: bool = False
+    connections: int = 0
+    received: int = 0
+    broken: int = 0  # events that were no JSON
+    missed: int = 0
+    last_event: float | None = None  # seconds since the epoch
+    last_error: str = ""  # why the last stream ended; "" while one is open
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderStatus:
     """What a provider tells about itself; counts are totals since its start."""
 
@@ -119,6 +135,7 @@ class ProviderStatus:
     last_error: str = ""  # of the last refresh; "" while that one succeeded
     skipped: Mapping[str, int] = field(default_factory=dict)  # by reason, in the answer that stands
     hosts: tuple[HostStatus, ...] = ()
+    events: tuple[EventsStatus, ...] = ()  # one for each stream; none: it follows no events
 
 
 @runtime_checkable
@@ -173,6 +190,7 @@ def together(parts: Sequence[ProviderStatus]) -> ProviderStatus:
         last_error="; ".join(part.last_error for part in parts if part.last_error),
         skipped=dict(skipped),
         hosts=tuple(host for part in parts for host in part.hosts),
+        events=tuple(stream for part in parts for stream in part.events),
     )
 
 
@@ -226,10 +244,14 @@ class Poller(ABC):
         try:
             if first := self.first():
                 up(first)
+            due = time.monotonic()
             while True:
                 started = time.monotonic()
                 await self._refresh(up)
-                await self._pause(started)
+                # a hint does not put off what is due anyway
+                if started >= due or self._failed_in_a_row:
+                    due = started + self._wait()
+                await self._pause(due)
         finally:
             await self.close()
 
@@ -271,13 +293,17 @@ class Poller(ABC):
             log.info("discovery works again", provider=self._name, after=str(away))
             self._failing_since = None
 
-    async def _pause(self, started: float) -> None:
-        wait = self._interval
-        if self._failed_in_a_row:
-            longest = max(self._interval, self.MAX_BACKOFF)
-            wait = min(self._interval * 2 ** min(self._failed_in_a_row, 32), longest) * random.uniform(0.5, 1)
+    def _wait(self) -> float:
+        """Seconds from the start of one refresh to that of the next."""
+        if not self._failed_in_a_row:
+            return self._interval
+        longest = max(self._interval, self.MAX_BACKOFF)
+        backoff: float = self._interval * 2 ** min(self._failed_in_a_row, 32)
+        return min(backoff, longest) * random.uniform(0.5, 1)
+
+    async def _pause(self, until: float) -> None:
         try:
-            async with asyncio.timeout(max(0.0, started + wait - time.monotonic())):
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 await self._hint.wait()
         except TimeoutError:
             pass
@@ -291,6 +317,10 @@ class Poller(ABC):
         """The hosts it asks."""
         return ()
 
+    def events(self) -> tuple[EventsStatus, ...]:
+        """The event streams it follows."""
+        return ()
+
     def status(self) -> ProviderStatus:
         """How it fares now."""
         return ProviderStatus(
@@ -301,4 +331,5 @@ class Poller(ABC):
             last_error=self._last_error,
             skipped=dict(self.skipped()),
             hosts=self.hosts(),
+            events=self.events(),
         )

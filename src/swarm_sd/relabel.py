@@ -70,6 +70,10 @@ class RelabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ]
 
 
+_COMPARING = frozenset({"keepequal", "dropequal"})
+_DROPPING = _COMPARING | {"keep", "drop"}
+_COMPUTING = frozenset({"hashmod", "lowercase", "uppercase"})  # they always set their label
+_BY_NAME = frozenset({"labelmap", "labeldrop", "labelkeep"})
 _TARGETED = frozenset({"replace", "hashmod", "lowercase", "uppercase", "keepequal", "dropequal"})
 _DEFAULT_REGEX = "(.*)"
 # What may only have its default value, by action
@@ -225,10 +229,36 @@ def compile_rule(config: RelabelConfig, *, validation: Validation = "utf8", wher
 def relabel(labels: Labels, rules: Sequence[Rule]) -> dict[str, str] | None:
     """The labels after ``rules``, none with an empty value; None where a rule dropped the target."""
     working = _without_empty(labels)
-    for rule in rules:
-        if not rule._act(working)[0]:
-            return None
-    return working
+    return working if keeps(working, rules) else None
+
+
+def keeps(labels: dict[str, str], rules: Sequence[Rule]) -> bool:
+    """Whether ``rules`` keep the target; changes ``labels``, in which no value may be empty, as they say."""
+    for rule in rules:  # noqa: SIM110 - all() of a generator takes longer than most rules do
+        if not rule._act(labels)[0]:
+            return False
+    return True
+
+
+def leading(rules: Sequence[Rule]) -> tuple[Sequence[Rule], Sequence[str]]:
+    """The first rules that may drop a target, and the only labels whose values these depend on.
+
+    They are those up to the last that drops, before the first that looks at the names of all labels.
+    """
+    by_name = (index for index, rule in enumerate(rules) if rule.config.action_name in _BY_NAME)
+    known = rules[: next(by_name, len(rules))]
+    ends = (index for index, rule in enumerate(known, 1) if rule.config.action_name in _DROPPING)
+    first = known[: max(ends, default=0)]
+    names: dict[str, None] = {}
+    made = set()
+    for config in [rule.config for rule in first]:
+        compared = (config.target_label,) if config.action_name in _COMPARING else ()
+        names |= dict.fromkeys(
+            name for name in (*(config.source_labels or ()), *compared) if name not in made
+        )
+        if config.action_name in _COMPUTING:
+            made.add(config.target_label)
+    return first, tuple(names)
 
 
 def _without_empty(labels: Labels) -> dict[str, str]:
@@ -362,16 +392,17 @@ def _equal(config: RelabelConfig, validation: Validation) -> _Act:
 def _compute(config: RelabelConfig, validation: Validation) -> _Act:
     """Sets the target label to what hashmod, lowercase or uppercase make of the value."""
     joined, target, modulus = _joined(config), config.target_label, config.modulus
+    # by no memory: nearly all are quick, and addresses, which most are hashed of, are all different
     computes: dict[str, Callable[[str], str]] = {
         "hashmod": lambda value: hashmod(value, modulus),
         "lowercase": _lower,
         "uppercase": _upper,
     }
-    results = _Memo(computes[config.action_name])
+    compute = computes[config.action_name]
 
     def act(labels: dict[str, str]) -> _Outcome:
         value = joined(labels)
-        _set(labels, target, results[value])
+        _set(labels, target, compute(value))
         return True, None, value
 
     return act

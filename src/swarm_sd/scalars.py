@@ -8,7 +8,11 @@ discovery from other packages can bring their own.
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Annotated, Self, TypeAlias, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 _DURATION = re.compile(
     r"^(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?$"
@@ -103,6 +107,10 @@ class Port(str):
         if not (text.isascii() and text.isdigit() and 0 < int(text) <= 65535):
             raise ValueError(f"not a valid port: {text!r}; write a number from 1 to 65535")
         return cls(text)
+
+
+OneOrMore: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(extra={"one_or_more": True})]
+"""A list that may be written without its brackets where there is one thing in it."""
 
 
 class FilePath(str):

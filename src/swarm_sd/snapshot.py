@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import msgspec
 
 from swarm_sd.job import Job
-from swarm_sd.model import ADDRESS, Labels, TargetGroup
-from swarm_sd.target import populate
+from swarm_sd.model import ADDRESS, Labels, TargetGroup, merged
+from swarm_sd.target import scraping
 
 
 class _Object(msgspec.Struct, gc=False):
@@ -104,21 +104,23 @@ def piece(group: TargetGroup) -> Piece:
 
 
 def _object(target: Labels, shared: Labels) -> _Object:
-    labels = {**shared, **target}
+    labels = merged(shared, target)
     return _Object([labels.pop(ADDRESS, "")], labels)
 
 
-def relabelled(group: TargetGroup, job: Job) -> Piece:
-    """What is left of the group after the job's rules ran here, for collectors that are to run none.
+def relabelling(job: Job) -> Callable[[TargetGroup], Piece]:
+    """A function that gives what is left of a group after the job's rules ran here.
 
-    Labels that the rules left as the job's defaults are left out: the collector has its own.
+    For collectors that are to run none. Labels that the rules left as the job's defaults are left out: the
+    collector has its own.
     """
-    objects = []
-    for target in group.targets:
-        done = populate(target, group.labels, job.defaults, job.rules)
-        if done.labels is not None:
-            objects.append(_final_object(done.labels, job.defaults))
-    return Piece(_encode(objects)[1:-1], len(objects))
+    scraped = scraping(job.defaults, job.rules)
+
+    def relabelled(group: TargetGroup) -> Piece:
+        objects = [_final_object(labels, job.defaults) for labels in scraped(group)]
+        return Piece(_encode(objects)[1:-1], len(objects))
+
+    return relabelled
 
 
 def _final_object(labels: Labels, defaults: Labels) -> _Object:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from swarm_sd.model import TargetGroup
+from swarm_sd.model import Labels, TargetGroup, merged
 from swarm_sd.provider import SDConfig
 
 log = structlog.stdlib.get_logger("store")
@@ -27,8 +27,8 @@ VERSION = 1
 
 class _Group(msgspec.Struct, array_like=True):
     source: str
-    targets: list[dict[str, str]]
-    labels: dict[str, str]
+    targets: Sequence[Labels]
+    labels: Labels
 
 
 class _File(msgspec.Struct):
@@ -62,10 +62,10 @@ class Store:
 
     def save(self, config: SDConfig, groups: Iterable[TargetGroup]) -> None:
         """Replaces what was saved. OSError where that cannot be done; the old file is whole then."""
-        rows = [
-            _Group(group.source, [dict(t) for t in group.targets], dict(group.labels)) for group in groups
-        ]
-        write_atomically(self.path(config), msgspec.json.encode(_File(VERSION, config.kind, rows)))
+        rows = [_Group(group.source, group.targets, group.labels) for group in groups]
+        # labels that are no dict become one while they are written: never all at once
+        body = msgspec.json.encode(_File(VERSION, config.kind, rows), enc_hook=merged)
+        write_atomically(self.path(config), body)
 
     def confirm(self, config: SDConfig) -> None:
         """Notes that what was saved is still right now."""

@@ -5,13 +5,13 @@ Follows Prometheus 3.14: no port is added to an address without one. Source: scr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from swarm_sd.go_regexp import is_utf8
-from swarm_sd.model import ADDRESS, META_PREFIX, Labels
-from swarm_sd.relabel import Rule, relabel
+from swarm_sd.model import ADDRESS, META_PREFIX, Labels, TargetGroup, merged
+from swarm_sd.relabel import Rule, keeps, leading, relabel
 from swarm_sd.scalars import Duration
 
 INSTANCE = "instance"
@@ -37,23 +37,58 @@ def populate(target: Labels, group: Labels, defaults: Labels, rules: Sequence[Ru
     """What ``rules`` make of a target of a group; ``defaults`` as in ``Job.defaults``."""
     discovered = _discovered(target, group, defaults)
     labels = relabel(discovered, rules)
-    if labels is None:
-        return Populated(discovered, None)
-    if error := _address_error(labels) or _interval_error(labels):
-        return Populated(discovered, None, error)
-    final = {name: value for name, value in labels.items() if not name.startswith(META_PREFIX)}
-    final.setdefault(INSTANCE, final[ADDRESS])
-    if error := _utf8_error(final):
-        return Populated(discovered, None, error)
-    return Populated(discovered, final)
+    return Populated(discovered, None) if labels is None else Populated(discovered, *_final(labels))
+
+
+def scraping(defaults: Labels, rules: Sequence[Rule]) -> Callable[[TargetGroup], Iterator[dict[str, str]]]:
+    """A function that gives what ``populate`` makes of a group's targets, of those alone to be scraped.
+
+    Most are dropped by the first rules, which look at few labels: these rules see only those at first, and
+    the other labels are not put together. A shard's 1 % of a hundred thousand tasks costs a third so.
+    """
+    first, names = leading(rules)
+
+    def scraped(group: TargetGroup) -> Iterator[dict[str, str]]:
+        shared = {name: value for name in names if (value := group.labels.get(name) or defaults.get(name))}
+        for target in group.targets:
+            if first and _dropped_early(target, shared, first, names):
+                continue
+            labels = _discovered(target, group.labels, defaults)
+            if keeps(labels, rules):
+                final, _ = _final(labels)
+                if final is not None:
+                    yield final
+
+    return scraped
+
+
+def _dropped_early(target: Labels, shared: Labels, first: Sequence[Rule], names: Sequence[str]) -> bool:
+    labels = {**shared}
+    for name in names:
+        value = target.get(name)
+        if value == "":
+            return False  # hides the group's label, not the job's: rare, the full way knows
+        if value is not None:
+            labels[name] = value
+    return not keeps(labels, first)
 
 
 def _discovered(target: Labels, group: Labels, defaults: Labels) -> dict[str, str]:
-    merged = {**defaults, **group, **target}
-    if "" not in merged.values():  # nearly always, and three times as fast
-        return merged
-    own = {name: value for name, value in {**group, **target}.items() if value}
-    return {name: value for name, value in {**defaults, **own}.items() if value}
+    labels = merged(defaults, group, target)
+    if "" not in labels.values():  # nearly always, and three times as fast
+        return labels
+    own = {name: value for name, value in merged(group, target).items() if value}
+    return {name: value for name, value in merged(defaults, own).items() if value}
+
+
+def _final(labels: Labels) -> tuple[dict[str, str] | None, str]:
+    """The labels to scrape with, or None and what is wrong with them."""
+    if error := _address_error(labels) or _interval_error(labels):
+        return None, error
+    final = {name: value for name, value in labels.items() if not name.startswith(META_PREFIX)}
+    final.setdefault(INSTANCE, final[ADDRESS])
+    error = _utf8_error(final)
+    return (None, error) if error else (final, "")
 
 
 def _address_error(labels: Labels) -> str:

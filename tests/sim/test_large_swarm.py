@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
@@ -115,3 +117,72 @@ def test_the_mock_can_change_some_tasks_with_every_answer_and_keeps_its_cache_cl
             told = [tasks_of(mock) for _ in range(3)]
         assert told[0] != told[2]
     assert (tmp_path / "large-60-1000-1-tasks.json").read_bytes() == swarm.tasks
+
+
+def part(mock: Mock, kind: str, **filters: list[str]) -> list[dict[str, Any]]:
+    """A list with these filters, as Docker's client writes them."""
+    text = json.dumps({name: dict.fromkeys(values, True) for name, values in filters.items()})
+    found: list[dict[str, Any]] = json.loads(get(mock, f"/v1.41/{kind}?filters={quote(text)}")[1])
+    return found
+
+
+def test_the_mock_gives_the_objects_that_are_asked_for_by_id(swarm: large.LargeSwarm) -> None:
+    with Mock(60, 1000, seed=1) as mock:
+        for kind in ("nodes", "services", "tasks"):
+            every = json.loads(getattr(swarm, kind))
+            some = [every[0], every[1], every[17], every[-1]]
+            assert part(mock, kind, id=[one["ID"] for one in some]) == some
+            assert part(mock, kind, id=["none", "9999999" + "a" * 18, some[0]["ID"][:-1]]) == []
+        counted = json.loads(get(mock, "/__requests")[1])
+    assert counted == {"/nodes?part": 2, "/services?part": 2, "/tasks?part": 2}
+
+
+def test_the_mock_gives_the_tasks_of_a_service_and_refuses_one_that_is_not_there(
+    swarm: large.LargeSwarm,
+) -> None:
+    every, wanted = json.loads(swarm.tasks), [one["ID"] for one in json.loads(swarm.services)[48:]]
+    theirs = [task for task in every if task["ServiceID"] in wanted]
+    with Mock(60, 1000, seed=1) as mock:
+        assert part(mock, "tasks", service=wanted) == theirs
+        assert part(mock, "tasks", service=wanted, id=[theirs[3]["ID"], every[0]["ID"]]) == [theirs[3]]
+        with pytest.raises(HTTPError, match="404"):
+            part(mock, "tasks", service=[*wanted, "gone"])
+
+
+def test_the_mock_counts_the_bytes_of_bodies(swarm: large.LargeSwarm) -> None:
+    with Mock(60, 1000, seed=1) as mock:
+        get(mock, "/v1.41/tasks")
+        part(mock, "nodes", id=["none"])
+        sent = json.loads(get(mock, "/__bytes")[1])
+    assert sent == {"/tasks": len(swarm.tasks), "/nodes?part": len(b"[]\n")}
+
+
+def test_the_mock_tells_by_an_event_of_a_service_that_it_changed() -> None:
+    with Mock(60, 1000, seed=1) as mock, urlopen(f"{mock.url}/v1.41/events", timeout=10) as stream:
+        before = part(mock, "services")[7]
+        for state in ("failed", "running"):
+            changed = changed_by(mock, "service=7")
+            event = json.loads(stream.readline())
+            assert (event["Type"], event["Action"]) == ("service", "update")
+            assert event["Actor"]["ID"] == changed["service"] == before["ID"]
+            tasks = {task["ID"]: task for task in part(mock, "tasks", service=[before["ID"]])}
+            assert tasks[changed["task"]]["Status"]["State"] == changed["state"] == state
+        (after,) = part(mock, "services", id=[before["ID"]])
+    assert after.pop("Version")["Index"] > before.pop("Version")["Index"]
+    assert after == before
+
+
+def test_the_mock_can_change_a_service_in_silence() -> None:
+    with Mock(60, 1000, seed=1) as mock, urlopen(f"{mock.url}/v1.41/events", timeout=10) as stream:
+        silent, loud = changed_by(mock, "service=3&silent=1"), changed_by(mock, "service=4")
+        assert json.loads(stream.readline())["Actor"]["ID"] == loud["service"]
+        (task,) = part(mock, "tasks", id=[silent["task"]])
+    assert task["Status"]["State"] == "failed"
+
+
+def changed_by(mock: Mock, query: str) -> dict[str, Any]:
+    """What ``/__change`` did; while a whole list is still on its way out it does nothing."""
+    while not (found := json.loads(get(mock, f"/__change?{query}")[1]))["changed"]:
+        pass
+    assert isinstance(found, dict)
+    return found

@@ -112,7 +112,11 @@ class Decoder:
         return meant
 
     def _annotated(self, node: Node, kind: Any, path: str) -> Any:
-        value = self.decode(node, get_args(kind)[0], path)
+        inner, meta = get_args(kind)
+        if (meta.extra or {}).get("one_or_more") and isinstance(solid(node), Scalar):
+            one = self.decode(node, get_args(inner)[0], path)
+            return INVALID if one is INVALID else (one,)
+        value = self.decode(node, inner, path)
         if value is INVALID:
             return INVALID
         try:

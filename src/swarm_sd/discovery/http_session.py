@@ -8,7 +8,9 @@ import ipaddress
 import os
 import socket
 import ssl
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -26,7 +28,30 @@ from swarm_sd.scalars import Secret
 Body: TypeAlias = bytes | bytearray
 """An answer as it came."""
 
-_CHUNK = 256 * 1024
+_READ_AHEAD = 1024 * 1024
+
+
+class Request(NamedTuple):
+    """What is asked besides the URL; ``headers`` are sent along with those of the options.
+
+    ``also``: statuses that are answers although they are not 2xx.
+    """
+
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    data: bytes | None = None
+    also: frozenset[int] = frozenset()
+
+
+GET = Request()
+
+
+class Answer(NamedTuple):
+    """An answer as it came; the case of its headers' names does not matter."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Body
 
 
 class HTTPStatusError(DiscoveryError):
@@ -60,42 +85,92 @@ class HTTPSession:
 
         ``basic_auth``: user and password of the URL itself, used where the options name no other.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._get(url, max_bytes, basic_auth)
-        except TimeoutError as err:
-            connecting = isinstance(err, aiohttp.ConnectionTimeoutError)
-            what = (
-                f"connect timed out after {self._connect_timeout:g} s"
-                if connecting
-                else f"no answer in {timeout:g} s"
-            )
-            raise DiscoveryError("timeout", what) from err
-        except aiohttp.ClientError as err:
-            raise DiscoveryError(*_cause(err)) from err
-        except OSError as err:
-            raise DiscoveryError(*_os_cause(err)) from err
-        except ValueError as err:  # aiohttp's word for an answer that is not HTTP, or a redirect to nowhere
-            raise DiscoveryError("not_http", f"answers with something that is not HTTP: {err}") from err
+        # grown in place: joining the parts of a list of 300 MB would need it twice
+        body = bytearray()
+        await self.receive(url, body.extend, timeout=timeout, max_bytes=max_bytes, basic_auth=basic_auth)
+        return body
 
-    async def _get(self, url: str, max_bytes: int, basic_auth: tuple[str, Secret] | None) -> Body:
+    async def receive(
+        self,
+        url: str,
+        take: Callable[[bytes], None],
+        *,
+        timeout: float,
+        max_bytes: int,
+        basic_auth: tuple[str, Secret] | None = None,
+    ) -> None:
+        """Hands the body of a 2xx answer to ``take`` as it arrives; as ``get`` otherwise."""
+        with _failures_named(self._connect_timeout, timeout):
+            async with asyncio.timeout(timeout):
+                async with self._answer(url, basic_auth) as answer:
+                    size = 0
+                    async for chunk in answer.content.iter_any():
+                        size += len(chunk)
+                        if size > max_bytes:
+                            raise DiscoveryError("too_large", f"the answer is larger than {max_bytes} bytes")
+                        take(chunk)
+
+    async def exchange(self, url: str, request: Request, *, timeout: float, max_bytes: int) -> Answer:
+        """The answer to ``request`` with its status and headers; as ``get`` otherwise."""
+        with _failures_named(self._connect_timeout, timeout):
+            async with asyncio.timeout(timeout), self._answer(url, None, request) as answer:
+                body = bytearray()
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    if len(body) > max_bytes:
+                        raise DiscoveryError("too_large", f"the answer is larger than {max_bytes} bytes")
+                return Answer(answer.status, answer.headers, body)
+
+    async def stream(
+        self,
+        url: str,
+        take: Callable[[bytes], None],
+        *,
+        began: Callable[[], None],
+        timeout: float,
+        silence: float,
+        basic_auth: tuple[str, Secret] | None = None,
+        request: Request = GET,
+    ) -> None:
+        """Hands the body of a 2xx answer that never ends to ``take``; returns when the other side ends it.
+
+        ``began`` is called when the answer begins, ``timeout`` seconds from now at the latest. After
+        ``silence`` seconds without a part of it (DiscoveryError) the connection may be dead for all one can
+        tell.
+        """
+        loop = asyncio.get_running_loop()
+        with _failures_named(self._connect_timeout, timeout):
+            async with asyncio.timeout(timeout) as limit:
+                async with self._answer(url, basic_auth, request) as answer:
+                    began()
+                    limit.reschedule(loop.time() + silence)
+                    async for chunk in answer.content.iter_any():
+                        take(chunk)
+                        limit.reschedule(loop.time() + silence)
+
+    @asynccontextmanager
+    async def _answer(
+        self, url: str, basic_auth: tuple[str, Secret] | None, request: Request = GET
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = self._open()
         config = self._config
-        async with self._session.get(
+        async with self._session.request(
+            request.method,
             URL(url, encoded=True),
-            headers=await self._headers(basic_auth),
+            headers=[*await self._headers(basic_auth), *request.headers],
+            data=request.data,
             ssl=await self._ssl(),
             server_hostname=config.tls_config.server_name if config.tls_config else None,
             allow_redirects=config.follow_redirects,
             max_redirects=10,
             **self._proxy(url),
         ) as answer:
-            if not 200 <= answer.status < 300:
+            if not (200 <= answer.status < 300 or answer.status in request.also):
                 raise HTTPStatusError(answer.status, answer.reason or "", await _said(answer))
             if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise DiscoveryError("encoding", "the answer is compressed, which was not asked for")
-            return await _body(answer, max_bytes)
+            yield answer
 
     def _open(self) -> aiohttp.ClientSession:
         connector: aiohttp.BaseConnector
@@ -107,6 +182,7 @@ class HTTPSession:
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
             auto_decompress=False,
+            read_bufsize=_READ_AHEAD,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
                 "User-Agent": f"swarm-sd/{__version__}",
@@ -164,14 +240,23 @@ class _ErrorBody(msgspec.Struct):
     message: str
 
 
-async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> Body:
-    # grown in place: joining the parts of a list of 300 MB would need it twice
-    body = bytearray()
-    async for chunk in answer.content.iter_chunked(_CHUNK):
-        body += chunk
-        if len(body) > max_bytes:
-            raise DiscoveryError("too_large", f"the answer is larger than {max_bytes} bytes")
-    return body
+@contextmanager
+def _failures_named(connect_timeout: float, timeout: float) -> Iterator[None]:
+    """Every failure as a DiscoveryError that names its cause."""
+    try:
+        yield
+    except TimeoutError as err:
+        connecting = isinstance(err, aiohttp.ConnectionTimeoutError)
+        what = (
+            f"connect timed out after {connect_timeout:g} s" if connecting else f"no answer in {timeout:g} s"
+        )
+        raise DiscoveryError("timeout", what) from err
+    except aiohttp.ClientError as err:
+        raise DiscoveryError(*_cause(err)) from err
+    except OSError as err:
+        raise DiscoveryError(*_os_cause(err)) from err
+    except ValueError as err:  # aiohttp's word for an answer that is not HTTP, or a redirect to nowhere
+        raise DiscoveryError("not_http", f"answers with something that is not HTTP: {err}") from err
 
 
 def _environment_proxy(url: str) -> dict[str, Any]:

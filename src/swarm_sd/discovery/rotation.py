@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -36,10 +36,22 @@ class Rotation(Generic[H]):
     A host that is silent for ``patience`` seconds is not given up, but the next is asked as well and the
     first good answer wins; so a round takes at most ``patience`` for each further host, and together
     not more than ``spread`` seconds, plus one time limit of a request, however many hosts hang.
+
+    Some hosts never answer a question that they took at a bad moment, and would answer the same one now: a
+    host that owes the beginning of an answer for ``again[0]`` seconds is asked a second time beside the
+    first, and so on.
     """
 
-    def __init__(self, hosts: Sequence[H], *, patience: float = 2, spread: float = 10) -> None:
+    def __init__(
+        self,
+        hosts: Sequence[H],
+        *,
+        patience: float = 2,
+        spread: float = 10,
+        again: Sequence[float] = (3, 6),
+    ) -> None:
         self._patience, self._spread = patience, spread
+        self._again = again
         self._configured = tuple(dict.fromkeys(hosts))
         self.hosts = self._configured
         self._active = 0
@@ -60,27 +72,64 @@ class Rotation(Generic[H]):
         """The host that answered last, or that is asked first."""
         return self.hosts[self._active]
 
-    async def ask(self, question: Callable[[H], Awaitable[T]]) -> tuple[H, T]:
+    async def ask(
+        self, question: Callable[[H], Awaitable[T]], *, silence: Callable[[H], float] | None = None
+    ) -> tuple[H, T]:
         """(host, its answer) of the first host that gives one, the active host first.
 
         ``question`` raises DiscoveryError where its host cannot tell. When none can, the DiscoveryError
-        raised has the first host's reason and every host's message.
+        raised has the first host's reason and every host's message. ``silence``: the seconds for which a
+        host owes the beginning of an answer, 0 while one is coming; nobody is asked again without it.
         """
         asked: dict[asyncio.Task[T], H] = {}
         errors: dict[H, DiscoveryError] = {}
         order = [*self.hosts[self._active :], *self.hosts[: self._active]]
         patience = min(self._patience, self._spread / len(order))
+        everybody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             for number, host in enumerate(order, 1):
-                asked[asyncio.ensure_future(question(host))] = host
-                last = number == len(order)
+                asked[asyncio.ensure_future(self._insist(host, question, silence, everybody))] = host
+                if last := number == len(order):
+                    everybody.set_result(None)
                 if (answer := await self._first(asked, errors, None if last else patience)) is not None:
                     return answer
         finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            await _ended(asked)
         raise _none_answered([errors[host] for host in order])
+
+    async def _insist(
+        self,
+        host: H,
+        question: Callable[[H], Awaitable[T]],
+        silence: Callable[[H], float] | None,
+        everybody: asyncio.Future[None],
+    ) -> T:
+        """The host's answer; asks it again once ``everybody`` was asked and as long as it is silent.
+
+        What is asked later can only help: the host cannot tell when the first question has failed.
+        """
+        first = asyncio.ensure_future(question(host))
+        asked, asked_at = {first}, time.monotonic()
+        times = list(self._again)
+        try:
+            await asyncio.wait((first, everybody), return_when=asyncio.FIRST_COMPLETED)
+            while not first.done():
+                left = None
+                if silence is not None and times:
+                    left = times[0] - min(silence(host), time.monotonic() - asked_at)
+                if left is not None and left <= 0:
+                    asked.add(asyncio.ensure_future(question(host)))
+                    asked_at = time.monotonic()
+                    del times[0]
+                    continue
+                done, _ = await asyncio.wait(asked, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if not isinstance(task.exception(), DiscoveryError):
+                        return task.result()
+                asked -= done - {first}
+            return first.result()
+        finally:
+            await _ended(asked)
 
     def idle(self, seconds: float) -> H | None:
         """The host, not the active one, of which nothing was heard for the longest: ``seconds`` at least."""
@@ -163,6 +212,12 @@ class Rotation(Generic[H]):
             )
             for index, (host, seen) in enumerate(self._seen.items())
         )
+
+
+async def _ended(tasks: Collection[asyncio.Task[T]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _none_answered(errors: Sequence[DiscoveryError]) -> DiscoveryError:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import cmp_to_key
 
 from swarm_sd.sim.tags import Tag
+from swarm_sd.sim.workload import Container
 
 Clock = Callable[[], datetime]
 
@@ -48,6 +49,15 @@ class Containers:
         return self.running + self.paused + self.stopped
 
 
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What managers tell at ``/events``: ``action`` of a ``container``, or of an ``engine`` without one."""
+
+    engine: Engine
+    action: str
+    container: Container | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Engine:
     """A Docker engine as a manager knows it.
@@ -55,7 +65,8 @@ class Engine:
     ``address`` is ``host:port`` as discovery gave it. An engine without ``name`` was never reached:
     managers show it as ``(unknown)`` and without any specification. ``labels`` are the user's own; what
     Swarm adds (``storagedriver=`` ...) comes from the fields below them. ``memory`` is in bytes as the
-    engine tells it, without the 5 % that Swarm adds.
+    engine tells it, without the 5 % that Swarm adds. ``containers`` are those that only count, ``named``
+    those that are more than a number, by name.
     """
 
     address: str
@@ -72,6 +83,7 @@ class Engine:
     execution_driver: str = "<not supported>"  # what engines since 1.11 say; "native-0.2" before
     refreshed: bool = False  # the manager has read the specification a second time
     containers: Containers = field(default_factory=Containers)
+    named: dict[str, Container] = field(default_factory=dict)
     images: int = 0
     cpus: int = 4
     memory: int = 8 << 30
@@ -84,6 +96,20 @@ class Engine:
     def known(self) -> bool:
         """Whether a manager ever reached it."""
         return bool(self.name)
+
+    @property
+    def counts(self) -> Containers:
+        """All containers, the named ones too."""
+        states = [container.state for container in self.named.values()]
+        running, paused = (states.count(state) for state in ("running", "paused"))
+        own = self.containers
+        stopped = own.stopped + len(states) - running - paused
+        return Containers(own.running + running, own.paused + paused, stopped)
+
+    @property
+    def shown_ip(self) -> str:
+        """Its address without the port."""
+        return self.address.rpartition(":")[0].strip("[]")
 
     @property
     def total_memory(self) -> int:
@@ -132,6 +158,7 @@ class Cluster:
         self.mesos = mesos
         self.steady = steady
         self.clock = clock
+        self.watchers: set[Callable[[Happening], None]] = set()
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -153,6 +180,8 @@ class Cluster:
         """``engine`` is discovered and answers; one at the same address is replaced."""
         engine.updated_at = self.clock()
         self._engines[engine.address] = engine
+        if engine.known:
+            self._tell(Happening(engine, "engine_connect"))
         return engine
 
     def pending(self, address: str, *, error: str = "", unreachable: bool = True) -> Engine:
@@ -167,7 +196,10 @@ class Cluster:
 
     def leave(self, which: str) -> Engine:
         """An engine is gone from discovery."""
-        return self._engines.pop(self.engine(which).address)
+        engine = self._engines.pop(self.engine(which).address)
+        if engine.known:
+            self._tell(Happening(engine, "engine_disconnect"))
+        return engine
 
     def failing(self, which: str) -> Engine:
         """An engine stops answering; while tries are left it stays Healthy, with an error."""
@@ -179,6 +211,7 @@ class Cluster:
         """An engine is given up: Unhealthy. What was last known of it stays."""
         engine = self.failing(which)
         engine.status = Status.UNHEALTHY
+        self._tell(Happening(engine, "engine_disconnect"))
         return engine
 
     def disconnect(self, which: str) -> Engine:
@@ -193,11 +226,54 @@ class Cluster:
         engine.status, engine.error, engine.unreachable = Status.HEALTHY, "", False
         engine.refreshed = engine.known
         engine.updated_at = self.clock()
+        self._tell(Happening(engine, "engine_reconnect"))
         return engine
 
     def elect(self, address: str) -> None:
         """The manager advertised at ``address`` takes the leader's lock."""
         self.primary = address
+
+    # -- what happens to containers ----------------------------------------------------------------
+
+    def run(self, which: str, container: Container) -> Container:
+        """``container`` is created and started on the engine ``which``; one of that name is replaced."""
+        engine = self.engine(which)
+        engine.named[container.name] = container
+        self._tell(Happening(engine, "create", container))
+        self._tell(Happening(engine, "start", container))
+        return container
+
+    def stop(self, which: str, name: str, *, exit_code: int = 0) -> Container:
+        """A container ends; it stays listed with ``all=1``."""
+        engine = self.engine(which)
+        container = engine.named[name]
+        container.state, container.exit_code = "exited", exit_code
+        for action in ("kill", "die", "stop"):
+            self._tell(Happening(engine, action, container))
+        return container
+
+    def start(self, which: str, name: str) -> Container:
+        """A container that ended runs again."""
+        engine = self.engine(which)
+        container = engine.named[name]
+        container.state = "running"
+        self._tell(Happening(engine, "start", container))
+        return container
+
+    def remove(self, which: str, name: str) -> Container:
+        """A container is gone for good."""
+        engine = self.engine(which)
+        container = engine.named.pop(name)
+        self._tell(Happening(engine, "destroy", container))
+        return container
+
+    def containers(self) -> tuple[tuple[Engine, Container], ...]:
+        """Every named container with its engine."""
+        return tuple((engine, one) for engine in self.engines for one in engine.named.values())
+
+    def _tell(self, happening: Happening) -> None:
+        for watcher in tuple(self.watchers):
+            watcher(happening)
 
     # -- what managers list -----------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ class Fault:
 
     listening: bool = True
     drops_connections: bool = False
+    events: int | None = None  # after so many a stream of events ends; None: never
 
     @property
     def spoils_answers(self) -> bool:
@@ -175,6 +176,17 @@ class Endless(Fault):
         for _ in range(self.limit // 65536):
             await connection.send(blank)
         return False
+
+
+@dataclass(frozen=True)
+class EventsEnd(Fault):
+    """A stream of events ends in good order, status 200, after ``events``.
+
+    At once and empty is how managers of v1.0.0 to v1.2.6 now and then answer: a race in their
+    eventsHandler.Wait. A silent stream is ``HangMidBody(after=0)``; one is cut by ``drop_connections()``.
+    """
+
+    events: int | None = 0
 
 
 # -- another answer than it should be -------------------------------------------------------------------

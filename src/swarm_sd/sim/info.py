@@ -132,7 +132,7 @@ def engine_rows(engine: Engine, tag: Tag) -> list[Row]:
     cpus, memory = (engine.cpus, engine.total_memory) if engine.known else (0, 0)
     found: list[Row] = []
     if tag.since("v1.2.1"):
-        found.append(("ID", _shown_id(engine, tag)))
+        found.append(("ID", shown_id(engine, tag)))
     if tag.since("v1.0.1"):
         found.append(("Status", shown_status(engine, tag)))
     found += [
@@ -152,7 +152,8 @@ def engine_rows(engine: Engine, tag: Tag) -> list[Row]:
     return found
 
 
-def _shown_id(engine: Engine, tag: Tag) -> str:
+def shown_id(engine: Engine, tag: Tag) -> str:
+    """The engine's ID as that release calls it."""
     if not engine.known:
         return ""
     return f"{engine.id}|{engine.address}" if tag.since("v1.2.7") else engine.id
@@ -166,7 +167,7 @@ def shown_status(engine: Engine, tag: Tag) -> str:
 
 
 def _shown_containers(engine: Engine, tag: Tag) -> str:
-    own = engine.containers
+    own = engine.counts
     if tag.since("v1.2.4") and engine.status == Status.HEALTHY:
         return f"{own.total} ({own.running} Running, {own.paused} Paused, {own.stopped} Stopped)"
     return str(own.total)
@@ -232,10 +233,10 @@ def _fields(
 ) -> Mapping[str, Value]:
     counted = [engine for engine in listed if engine.status != Status.PENDING]
     totals: dict[str, Value] = {
-        "Containers": sum(engine.containers.total for engine in counted),
-        "ContainersRunning": sum(engine.containers.running for engine in counted),
-        "ContainersPaused": sum(engine.containers.paused for engine in counted),
-        "ContainersStopped": sum(engine.containers.stopped for engine in counted),
+        "Containers": sum(engine.counts.total for engine in counted),
+        "ContainersRunning": sum(engine.counts.running for engine in counted),
+        "ContainersPaused": sum(engine.counts.paused for engine in counted),
+        "ContainersStopped": sum(engine.counts.stopped for engine in counted),
         "Images": sum(engine.images for engine in counted),
         "NCPU": sum(engine.cpus for engine in counted),
         "MemTotal": sum(engine.total_memory for engine in counted),

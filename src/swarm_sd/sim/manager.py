@@ -13,8 +13,9 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 
-from swarm_sd.sim.cluster import Cluster
-from swarm_sd.sim.containers import containers_json
+from swarm_sd.sim.cluster import Cluster, Happening
+from swarm_sd.sim.containers import containers_json, inspected
+from swarm_sd.sim.events import event
 from swarm_sd.sim.faults import Fault
 from swarm_sd.sim.info import Teller, info, version
 from swarm_sd.sim.server import TIME_LIMIT, Server
@@ -24,6 +25,7 @@ from swarm_sd.sim.wire import (
     Header,
     Request,
     Response,
+    chunk,
     error,
     json_answer,
 )
@@ -82,7 +84,37 @@ class Manager(Server):
         if request.method == "HEAD":
             await connection.respond(response, close=close, without_body=True)
             return not close
+        if self._is_events(request) and not fault.spoils_answers:
+            await self._stream(connection, response, fault)
+            return False
         return await fault.answer(connection, request, response) and not close
+
+    # -- events ---------------------------------------------------------------------------------------
+
+    def _is_events(self, request: Request) -> bool:
+        return request.method == "GET" and self._route(request) == "/events"
+
+    async def _stream(self, connection: Connection, opening: Response, fault: Fault) -> None:
+        """Tells what happens until the client leaves, or for as many events as the fault leaves it.
+
+        Filters are not applied, as real managers do not.
+        """
+        told: asyncio.Queue[bytes] = asyncio.Queue()
+
+        def watch(happening: Happening) -> None:
+            if text := event(happening, self.tag, self.cluster.clock()):
+                told.put_nowait(text)
+
+        self.cluster.watchers.add(watch)
+        try:
+            await connection.send(opening.head())
+            leaving = asyncio.create_task(connection.wait_until_client_leaves())
+            try:
+                await _tell(connection, told, leaving, fault.events)
+            finally:
+                leaving.cancel()
+        finally:
+            self.cluster.watchers.discard(watch)
 
     # -- answers --------------------------------------------------------------------------------------
 
@@ -96,16 +128,28 @@ class Manager(Server):
 
     def _handler(self, request: Request) -> Callable[[Request, Fault], Response] | None:
         """Routes are for GET alone: HEAD finds none. Source: api/primary.go, setupPrimaryRouter."""
-        version_part = r"/v[0-9]+.[0-9]+" if self.tag.since("v1.1.0") else r"/v[0-9.]+"
-        found = re.fullmatch(rf"(?:{version_part})?(/[^/].*)", request.path)
+        path = self._route(request)
         routes = {
             "/info": self._info,
             "/version": lambda _request, _fault: json_answer(version(self._teller)),
             "/_ping": lambda _request, _fault: Response(200, b"OK", sniffed="text/plain; charset=utf-8"),
             "/containers/json": self._containers,
             "/containers/ps": self._containers,
+            "/events": lambda _request, _fault: replace(json_answer(b""), chunked=True),
         }
-        return routes.get(found[1]) if found and request.method == "GET" else None
+        if request.method != "GET":
+            return None
+        which = re.fullmatch(r"/containers/(.+)/json", path)
+        return self._one_container(which[1]) if which else routes.get(path)
+
+    def _route(self, request: Request) -> str:
+        """The path without the version of the API; "" where no route begins so."""
+        version_part = r"/v[0-9]+.[0-9]+" if self.tag.since("v1.1.0") else r"/v[0-9.]+"
+        found = re.fullmatch(rf"(?:{version_part})?(/[^/].*)", request.path)
+        return found[1] if found else ""
+
+    def _one_container(self, which: str) -> Callable[[Request, Fault], Response]:
+        return lambda _request, _fault: inspected(self.cluster, self.tag, which)
 
     def _info(self, request: Request, fault: Fault) -> Response:
         teller = replace(
@@ -117,9 +161,9 @@ class Manager(Server):
         listed = fault.engines(self.cluster.listed(self.tag))
         return json_answer(info(self.cluster, teller, request.path, engines=listed))
 
-    def _containers(self, request: Request, _fault: Fault) -> Response:
+    def _containers(self, request: Request, fault: Fault) -> Response:
         everything = re.search(r"[?&]all=(1|true)(&|$)", request.target) is not None
-        return json_answer(containers_json(self.cluster, self.tag, everything=everything))
+        return json_answer(containers_json(self.cluster, self.tag, everything=everything, only=fault.engines))
 
     async def _proxy(self, connection: Connection, request: Request) -> None:
         """A replica hands the request on, byte by byte. Source: api/replica.go, ServeHTTP."""
@@ -140,6 +184,23 @@ class Manager(Server):
             await connection.respond(error(500, text), close=True)
             return
         await _hand_over(Connection(reader, writer), connection, request)
+
+
+async def _tell(
+    connection: Connection, told: asyncio.Queue[bytes], leaving: asyncio.Task[None], most: int | None
+) -> None:
+    """Hands on what is ``told``, at most ``most`` events, and ends the body; or until the client leaves."""
+    while most is None or most > 0:
+        waiting = asyncio.create_task(told.get())
+        try:
+            done, _ = await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if waiting not in done:
+            return
+        await connection.send(chunk(waiting.result()))
+        most = None if most is None else most - 1
+    await connection.send(chunk(b""))
 
 
 def _answered_by_replica(path: str, tag: Tag) -> bool:

@@ -1,41 +1,48 @@
 """``python -m swarm_sd.sim.mock``: a very large swarm that costs next to nothing to serve.
 
-The four lists lie in files and go out with sendfile, so that what is measured is the client. Filters are
-not applied: every answer is the whole list. ``GET /__requests`` counts by path; ``GET
-/__change?share=0.01`` gives so many tasks a new Version.Index and another state where they lie.
+The four lists lie in files and go out with sendfile, so that what is measured is the client. Of filters only
+those are applied that ask for a part: ``id``, and ``service`` of tasks; any others get the whole list.
+``/events`` is a stream that tells of services that ``/__change`` changed.
+
+``GET /__requests`` and ``/__bytes`` count requests and the bytes of their bodies by path, those for a part
+under ``/tasks?part`` and so on. ``GET /__change?share=0.01`` gives so many tasks a new Version.Index and
+another state where they lie, and no event tells of it; ``/__change?service=7`` does that with a task of the
+eighth service and the service's version, and tells of it unless there is a ``silent=1``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import mmap
 import os
+import queue
 import shutil
 import signal
 import socket
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from swarm_sd.sim.moby import large, told
-from swarm_sd.sim.moby.answers import encoded
+from swarm_sd.sim.moby.answers import ApiError, Json, encoded
+from swarm_sd.sim.moby.filters import parse
+from swarm_sd.sim.moby.stored import CHANGING, LISTS, StoredLists
 
-_LISTS = ("nodes", "services", "tasks", "networks")
-_STATES = (b'"running"', b'"failed" ')  # both of one length: JSON does not mind the blank
-_DIGITS = 8
+_Query = dict[str, list[str]]
 
 
 class Mock:
     """Serves ``large_swarm(nodes, tasks, seed)`` at ``url`` from a thread of its own while it is entered.
 
     ``cache`` is a directory where the lists are kept for the next time. ``change`` is the share of tasks
-    that differ from one answer of ``/tasks`` to the next.
+    that differ from one whole answer of ``/tasks`` to the next.
     """
 
     def __init__(
@@ -48,19 +55,16 @@ class Mock:
         cache: Path | None = None,
         change: float = 0.0,
     ) -> None:
-        self.requests: Counter[str] = Counter()  # by path, without the version
-        self.size = tasks
+        self.requests: Counter[str] = Counter()  # by path without the version, parts apart
+        self.bytes: Counter[str] = Counter()  # of their bodies
         self._change = change
         self._port = port
         self._arguments = (nodes, tasks, seed)
-        self._layout = large.layout(*self._arguments)
         self._cache = cache
-        self._files: dict[str, Path] = {}
         self._stack = ExitStack()
         self._lock = threading.Lock()
-        self._sending = 0  # answers with the tasks that are on their way
-        self._next = 0  # the task that is changed next
-        self._index = large.FIRST_INDEX + tasks
+        self._sending = 0  # whole answers with what may change that are on their way
+        self._streams: set[queue.SimpleQueue[bytes]] = set()
 
     @property
     def url(self) -> str:
@@ -69,11 +73,10 @@ class Mock:
 
     def __enter__(self) -> Self:
         own = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-sd-mock-")))
-        self._files = large.written(self._cache or own, *self._arguments)
+        files = large.written(self._cache or own, *self._arguments)
         if self._cache:  # what is kept for the next time is not changed
-            self._files["tasks"] = Path(shutil.copyfile(self._files["tasks"], own / "tasks.json"))
-        file = self._stack.enter_context(self._files["tasks"].open("r+b"))
-        self._map = self._stack.enter_context(mmap.mmap(file.fileno(), 0))
+            files |= {kind: Path(shutil.copyfile(files[kind], own / kind)) for kind in CHANGING}
+        self._lists = self._stack.enter_context(StoredLists(files, *self._arguments))
         self._listener = self._stack.enter_context(
             socket.create_server(("127.0.0.1", self._port), backlog=128)
         )
@@ -89,24 +92,20 @@ class Mock:
     # -- changes ------------------------------------------------------------------------------------
 
     def change(self, share: float) -> int:
-        """So many tasks differ from now on, the next ones in turn; how many. None while tasks are sent."""
+        """So many tasks differ from now on, the next ones in turn; how many. None while lists are sent."""
+        with self._lock:
+            return 0 if self._sending else self._lists.change(share)
+
+    def change_service(self, number: int, *, silent: bool = False) -> Json:
+        """A task of a service differs: what of; nothing while lists are sent. An event tells of it."""
         with self._lock:
             if self._sending:
-                return 0
-            count = min(round(self.size * share), self.size)
-            for _ in range(count):
-                self._change_one(self._next)
-                self._next = (self._next + 1) % self.size
-        return count
-
-    def _change_one(self, number: int) -> None:
-        begin = 1 + number * self._layout.stride
-        at = begin + self._layout.index
-        self._index += 1
-        self._map[at : at + _DIGITS] = b"%d" % self._index
-        at = begin + self._layout.state
-        old = self._map[at : at + len(_STATES[0])]
-        self._map[at : at + len(old)] = _STATES[1 - _STATES.index(old)]
+                return {"changed": 0}
+            changed = self._lists.change_service(number % self._lists.services())
+            if not silent:
+                for stream in self._streams:
+                    stream.put(_service_update(changed["service"]))
+        return {"changed": 1, **changed}
 
     # -- connections --------------------------------------------------------------------------------
 
@@ -131,55 +130,110 @@ class Mock:
 
     def _answer(self, connection: socket.socket, method: str, target: str) -> None:
         parts = urlsplit(target)
-        path = parts.path
+        path, query = parts.path, parse_qs(parts.query)
         if path.startswith("/v") and path[2:3].isdigit():
             path = "/" + path.partition("/")[2].partition("/")[2]
         if path.startswith("/__"):
-            _send(connection, self._about(path, parse_qs(parts.query)))
-            return
+            _send(connection, self._about(path, query))
+        elif path == "/events":
+            self._stream(connection)
+        elif path[1:] in LISTS:
+            self._answer_list(connection, path, query)
+        else:
+            body = b"" if method == "HEAD" else _small(path)
+            self._count(path, len(body))
+            _send(connection, body)
+
+    def _about(self, path: str, query: _Query) -> bytes:
+        if path == "/__bytes":
+            return encoded(dict(self.bytes))
+        if path != "/__change":
+            return encoded(dict(self.requests))
+        if "service" in query:
+            return encoded(self.change_service(int(query["service"][0]), silent="silent" in query))
+        return encoded({"changed": self.change(float(query.get("share", ["0"])[0]))})
+
+    def _count(self, path: str, sent: int) -> int:
+        """Counts an answer; how many there were."""
         with self._lock:
             self.requests[path] += 1
-            counted = self.requests[path]
-        if path[1:] in _LISTS:
-            self._send_list(connection, path[1:], counted)
-        else:
-            _send(connection, _small(path), head_only=method == "HEAD")
+            self.bytes[path] += sent
+            return self.requests[path]
 
-    def _about(self, path: str, query: dict[str, list[str]]) -> bytes:
-        if path == "/__change":
-            return encoded({"changed": self.change(float(query.get("share", ["0"])[0]))})
-        return encoded(dict(self.requests))
+    # -- lists --------------------------------------------------------------------------------------
 
-    def _send_list(self, connection: socket.socket, kind: str, counted: int) -> None:
-        if kind == "tasks" and self._change and counted > 1:
-            self.change(self._change)
-        tasks = int(kind == "tasks")
-        with self._lock:
-            self._sending += tasks
+    def _answer_list(self, connection: socket.socket, path: str, query: _Query) -> None:
         try:
-            with self._files[kind].open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
+            with self._lock:  # no change may be half done
+                body = self._lists.part(path[1:], parse(query.get("filters", [""])[0]))
+        except ApiError as err:
+            refused = encoded({"message": str(err)})
+            self._count(f"{path}?part", len(refused))
+            _send(connection, refused, f"{err.status} {HTTPStatus(err.status).phrase}")
+            return
+        if body is None:
+            self._send_whole(connection, path)
+        else:
+            self._count(f"{path}?part", len(body))
+            _send(connection, body)
+
+    def _send_whole(self, connection: socket.socket, path: str) -> None:
+        with self._lists.files[path[1:]].open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            counted = self._count(path, size)
+            if path == "/tasks" and self._change and counted > 1:
+                self.change(self._change)
+            changing = int(path[1:] in CHANGING)
+            with self._lock:
+                self._sending += changing
+            try:
                 connection.sendall(_head(size))
                 sent = 0
                 while sent < size:
                     sent += os.sendfile(connection.fileno(), file.fileno(), sent, size - sent)
+            finally:
+                with self._lock:
+                    self._sending -= changing
+
+    # -- events -------------------------------------------------------------------------------------
+
+    def _stream(self, connection: socket.socket) -> None:
+        """Sends what happens from now on, until the client is found to be gone."""
+        events: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        with self._lock:
+            self.requests["/events"] += 1
+            self._streams.add(events)
+        try:
+            connection.sendall(_head(None))
+            while event := events.get():
+                connection.sendall(b"%x\r\n%b\r\n" % (len(event), event))
+                with self._lock:
+                    self.bytes["/events"] += len(event)
         finally:
             with self._lock:
-                self._sending -= tasks
+                self._streams.discard(events)
 
 
-def _head(size: int) -> bytes:
+def _service_update(service: str) -> bytes:
+    now = time.time_ns()
+    actor = {"ID": service, "Attributes": {"name": f"service-{int(service[:7]):06d}"}}
+    return encoded({"Type": "service", "Action": "update", "Actor": actor, "scope": "swarm",
+                    "time": now // 1_000_000_000, "timeNano": now})  # fmt: skip
+
+
+def _head(size: int | None, status: str = "200 OK") -> bytes:
+    """The head of an answer; ``size`` None: of one without end."""
     lines = (
-        "HTTP/1.1 200 OK",
+        f"HTTP/1.1 {status}",
         "Api-Version: 1.41",
         "Content-Type: application/json",
-        f"Content-Length: {size}",
+        "Transfer-Encoding: chunked" if size is None else f"Content-Length: {size}",
     )
     return "\r\n".join((*lines, "", "")).encode()
 
 
-def _send(connection: socket.socket, body: bytes, *, head_only: bool = False) -> None:
-    connection.sendall(_head(0 if head_only else len(body)) + (b"" if head_only else body))
+def _send(connection: socket.socket, body: bytes, status: str = "200 OK") -> None:
+    connection.sendall(_head(len(body), status) + body)
 
 
 def _small(path: str) -> bytes:

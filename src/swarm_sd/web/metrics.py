@@ -63,6 +63,7 @@ class _StatusCollector(Collector):
         first = [entry for entry in status.entries if entry.shared_with == entry.entry]
         yield from _of_providers(first)
         yield from _of_hosts(first)
+        yield from _of_events(first)
 
     def _of_the_daemon(self, status: Status) -> Iterator[Metric]:
         yield _gauge(
@@ -203,3 +204,25 @@ def _of_hosts(entries: list[EntryStatus]) -> Iterator[Metric]:
             for reason, count in host.failures.items():
                 failures.add_metric([*here, reason], count)
     yield from (up, active, failures)
+
+
+def _of_events(entries: list[EntryStatus]) -> Iterator[Metric]:
+    connected = GaugeMetricFamily(
+        "swarm_sd_event_stream_up", "Whether the event stream is open (of several: how many).", labels=_ENTRY
+    )
+    connections = CounterMetricFamily(
+        "swarm_sd_event_stream_connections", "Event streams that began.", labels=_ENTRY
+    )
+    received = CounterMetricFamily("swarm_sd_events_received", "Events that came.", labels=_ENTRY)
+    broken = CounterMetricFamily("swarm_sd_events_broken", "Events that were no JSON.", labels=_ENTRY)
+    missed = CounterMetricFamily(
+        "swarm_sd_events_missed", "Changes that asking found and no event told of.", labels=_ENTRY
+    )
+    for status in entries:
+        if streams := status.provider.events:
+            connected.add_metric(_labels(status), sum(stream.connected for stream in streams))
+            connections.add_metric(_labels(status), sum(stream.connections for stream in streams))
+            received.add_metric(_labels(status), sum(stream.received for stream in streams))
+            broken.add_metric(_labels(status), sum(stream.broken for stream in streams))
+            missed.add_metric(_labels(status), sum(stream.missed for stream in streams))
+    yield from (connected, connections, received, broken, missed)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm_sd.discovery.docker_api import wire
+from swarm_sd.discovery.docker_api import listed, wire
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(wire, "_PART", 64)
+    monkeypatch.setattr(listed, "PART", 64)
 
 
 def body(tasks):
@@ -38,7 +38,7 @@ def test_parts_give_what_the_whole_gives(count, size):
     tasks = [tricky(number) for number in range(count)]
     whole = msgspec.json.decode(body(tasks), type=list[wire.Task])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire, "_PART", size)
+        patch.setattr(listed, "PART", size)
         found = wire.decode_tasks(bytearray(body(tasks)))
     assert list(found) == whole
     assert not found.skipped

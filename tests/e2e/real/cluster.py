@@ -79,6 +79,8 @@ class Engine:
         self.name = name
         self.socket = folder / name / "docker.sock"
         self.log = folder / name / "log"
+        self.certificate = folder / name / "tls"
+        self.key = folder / name / "root" / "swarm" / "certificates" / "swarm-node.key"
         self.address = ""
 
     @property
@@ -89,7 +91,7 @@ class Engine:
     @property
     def tcp(self) -> str:
         """As ``host:`` takes it, for programs inside the cluster's network."""
-        return f"tcp://{self.address}:2375"
+        return f"tcp://{self.address}:{2376 if self.certificate.exists() else 2375}"
 
     def ask(self, method: str, path: str, body: object = None, *, seconds: float = 30) -> Any:
         """The answer, decoded. ``body`` is bytes (a tar) or something for JSON. APIError, OSError."""
@@ -192,6 +194,18 @@ class Cluster:
         for engine in engines:
             await asyncio.to_thread(self.tell, "kill", engine.name)
 
+    def restart(self, engine: Engine) -> None:
+        """Switches a machine off and on."""
+        self.tell("kill", engine.name)
+        self.start(engine.name)
+
+    def secure(self, engine: Engine, files: Mapping[str, bytes]) -> None:
+        """From now on it speaks TLS over TCP, with ``ca.pem``, ``cert.pem`` and ``key.pem``."""
+        engine.certificate.mkdir(exist_ok=True)
+        for name, content in files.items():
+            (engine.certificate / name).write_bytes(content)
+        self._restart_one_of_all(engine)
+
     # -- the swarm --------------------------------------------------------------------------------------
 
     def form(self) -> None:
@@ -212,12 +226,25 @@ class Cluster:
         """Whatever was done to it: every machine on, ready, active and what it was; back when it is so."""
         for engine in self.engines.values():
             engine.address = self.tell("start", engine.name)
+        for engine in self.engines.values():
+            if engine.certificate.exists():
+                shutil.rmtree(engine.certificate)
+                self._restart_one_of_all(engine)
+        self._wait_until_whole()
+
+    def _restart_one_of_all(self, engine: Engine) -> None:
+        """Two managers that are off at a time are too many."""
+        self._wait_until_whole()
+        self.restart(engine)
+
+    def _wait_until_whole(self) -> None:
         wait(self._whole, "every node is ready, every manager reachable and one the leader", seconds=90)
 
     def _whole(self) -> bool:
         leader = self.leader()
         for node in leader.get("/nodes"):
             self._restore(leader, node)
+        self._unlock_all(leader)
         for manager in self.managers:
             nodes = manager.get("/nodes")
             states = [node["Status"]["State"] for node in nodes]
@@ -233,6 +260,29 @@ class Cluster:
         if node["Spec"] | wanted != node["Spec"]:
             path = f"/nodes/{node['ID']}/update"
             manager.post(path, node["Spec"] | wanted, version=node["Version"]["Index"])
+
+    def lock(self, engine: Engine) -> None:
+        """Switches a manager off and on; then it waits to be unlocked."""
+        self._lock_when_off(self.leader(), True)
+        wait(lambda: "ENCRYPTED" in engine.key.read_text(), f"{engine.name} has locked its key away")
+        self.restart(engine)
+        wait(lambda: _is_locked(engine), f"{engine.name} is locked")
+
+    def unlock(self, engine: Engine) -> None:
+        """With the key that the other managers know."""
+        engine.post("/swarm/unlock", {"UnlockKey": self.leader().get("/swarm/unlockkey")["UnlockKey"]})
+
+    def _unlock_all(self, leader: Engine) -> None:
+        if leader.get("/swarm")["Spec"]["EncryptionConfig"]["AutoLockManagers"]:
+            for manager in self.managers:
+                if _is_locked(manager):
+                    self.unlock(manager)
+            self._lock_when_off(leader, False)
+
+    def _lock_when_off(self, leader: Engine, wanted: bool) -> None:
+        swarm = leader.get("/swarm")
+        spec = swarm["Spec"] | {"EncryptionConfig": {"AutoLockManagers": wanted}}
+        leader.post("/swarm/update", spec, version=swarm["Version"]["Index"])
 
     def leader(self) -> Engine:
         """The manager that leads. APIError while there is none."""
@@ -257,6 +307,10 @@ class Cluster:
             return True
 
         await asyncio.to_thread(wait, change, f"{engine.name} is told {spec}")
+
+
+def _is_locked(engine: Engine) -> bool:
+    return bool(engine.get("/info")["Swarm"]["LocalNodeState"] == "locked")
 
 
 def _membership(engine: Engine) -> dict[str, object]:

@@ -37,15 +37,26 @@ ip link set lo up
 ip addr add "$2/24" dev eth0
 ip -6 addr add "fd99:77::${2##*.}/64" dev eth0
 ip link set eth0 up
-dockerd --data-root "$3/root" --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs \
-  --cgroup-parent "$4" -H "unix://$3/docker.sock" -H "tcp://$2:2375" --tls=false \
-  --label "engine.zone=zone-$1" --label com.example.rack-no=r1 --ip-forward=true &
+if [ -d "$3/tls" ]; then
+  tls="$3/tls"
+  set -- "$@" -H "tcp://$2:2376" --tlsverify
+  set -- "$@" --tlscacert "$tls/ca.pem" --tlscert "$tls/cert.pem" --tlskey "$tls/key.pem"
+else
+  set -- "$@" -H "tcp://$2:2375" --tls=false
+fi
+name=$1 folder=$3 group=$4
+shift 4
+dockerd --data-root "$folder/root" --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs \
+  --cgroup-parent "$group" -H "unix://$folder/docker.sock" "$@" \
+  --label "engine.zone=zone-$name" --label com.example.rack-no=r1 --ip-forward=true &
 wait
 """
 
 
 class Machine:
-    """A computer with a dockerd; ``number`` makes its address."""
+    """A computer with a dockerd; ``number`` makes its address. Over TCP it speaks TLS where there is a
+    folder ``tls`` with its certificate when it starts.
+    """
 
     def __init__(self, folder: Path, name: str, number: int) -> None:
         self.folder, self.name, self.address = folder / name, name, f"{PREFIX}{10 + number}"

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
+from swarm_sd.discovery.docker_api.containers import (
+    META,
+    Networks,
+    container_labels,
+    network_owner,
+    port_labels,
+    tcp_ports,
+)
 from swarm_sd.discovery.docker_api.targets import (
     NO_NAME,
     NO_NETWORK,
@@ -16,14 +24,10 @@ from swarm_sd.discovery.docker_api.targets import (
     mapped,
     network_labels,
 )
-from swarm_sd.discovery.docker_api.wire import Container, EndpointSettings, Network, Port
-from swarm_sd.model import ADDRESS, Labels, TargetGroup, join_host_port, meta_labels
+from swarm_sd.discovery.docker_api.wire import Container, EndpointSettings, Network
+from swarm_sd.model import ADDRESS, Labels, TargetGroup, join_host_port
 
-META: Final = "__meta_docker_"
-CONTAINER: Final = META + "container_"
-
-_Networks: TypeAlias = Mapping[str, EndpointSettings | None]
-_Item: TypeAlias = tuple[Container, _Networks]
+_Item: TypeAlias = tuple[Container, Networks]
 ContainersMemo: TypeAlias = Memo[_Item]
 
 
@@ -60,27 +64,18 @@ def containers(
             )
         ]
         skipped = [NULL_NETWORK] * sum(endpoint is None for endpoint in its_networks.values())
-        group = TargetGroup(source, tuple(targets), _labels(container, container.names[0]))
+        group = TargetGroup(source, tuple(targets), container_labels(container, container.names[0]))
         return Made(group, skipped, () if its_networks else (NO_NETWORK,))
 
-    named = ((f"container/{one.id}", (one, _networks(one, by_id))) for one in listed)
+    named = (
+        (f"container/{one.id}", (one, network_owner(one, by_id).network_settings.networks or {}))
+        for one in listed
+    )
     context = (port, host_networking_host, match_first_network, known)
     return mapped(named, make, memo=memo, context=context, known_networks=networks is not None)
 
 
-def _networks(container: Container, by_id: Mapping[str, Container]) -> _Networks:
-    seen: set[str] = set()
-    while True:
-        if networks := container.network_settings.networks:
-            return networks
-        mode, colon, other = container.host_config.network_mode.partition(":")
-        if mode != "container" or not colon or other in seen or other not in by_id:
-            return {}
-        seen.add(other)
-        container = by_id[other]
-
-
-def _chosen(networks: _Networks, first_only: bool) -> list[EndpointSettings]:
+def _chosen(networks: Networks, first_only: bool) -> list[EndpointSettings]:
     there = [endpoint for _, endpoint in sorted(networks.items(), key=_name) if endpoint is not None]
     return there[:1] if first_only else there
 
@@ -94,34 +89,9 @@ def _targets(
 ) -> Iterator[Labels]:
     ip = endpoint.ip_address or endpoint.global_ipv6_address
     shared = {**filled({META + "network_ip": ip}), **network}
-    ports = _tcp(container)
+    ports = tcp_ports(container)
     for one in ports:
-        yield {ADDRESS: join_host_port(ip, one.private_port), **_port_labels(one), **shared}
+        yield {ADDRESS: join_host_port(ip, one.private_port), **port_labels(one), **shared}
     if not ports:
         on_the_host = container.host_config.network_mode == "host"
         yield {ADDRESS: host if on_the_host else join_host_port(ip, port), **shared}
-
-
-def _tcp(container: Container) -> list[Port]:
-    # Docker lists ports in another order each time
-    ports = [port for port in container.ports or () if port.type == "tcp"]
-    by_key = {(port.private_port, port.public_port, port.ip): port for port in ports}
-    return [by_key[key] for key in sorted(by_key)]
-
-
-def _port_labels(port: Port) -> Labels:
-    labels = {"port_private": str(port.private_port)}
-    if port.public_port > 0:
-        labels |= {"port_public": str(port.public_port), "port_public_ip": port.ip}
-    return filled({META + name: value for name, value in labels.items()})
-
-
-def _labels(container: Container, name: str) -> Labels:
-    own = {
-        CONTAINER + "id": container.id,
-        CONTAINER + "name": name,
-        CONTAINER + "network_mode": container.host_config.network_mode,
-        CONTAINER + "image": container.image,
-        CONTAINER + "image_id": container.image_id,
-    }
-    return {**filled(own), **meta_labels(CONTAINER + "label_", (container.labels or {}).items())}

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from swarm_sd.discovery.docker.containers import ContainersMemo, containers
-from swarm_sd.discovery.docker_api.cluster import CONTAINERS, NETWORKS, Cluster, Lists, Wanted
+from swarm_sd.discovery.docker_api.cluster import Cluster
 from swarm_sd.discovery.docker_api.host import Host
+from swarm_sd.discovery.docker_api.lists import CONTAINERS, NETWORKS, Lists, Wanted
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig
 from swarm_sd.discovery.docker_api.targets import Mapped, Memo
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import HostStatus, Poller, ProviderStatus, TargetProvider, Up, together
+from swarm_sd.provider import EventsStatus, HostStatus, Poller, ProviderStatus, TargetProvider, Up, together
 
 GRACE = 30.0
 """Seconds to wait for an engine that does not answer at start, before the others are served without it."""
@@ -98,7 +99,7 @@ class _Engine(Poller):
         """Sends the groups after every refresh."""
         config = self._config
         self._cluster = Cluster.of(config.kind, (self._host,), config, timeout=self._timeout)
-        self._cluster.want(self, self._wanted)
+        self._cluster.want(self, self._wanted, interval=self._interval, changed=self.hint)
         await super().run(up)
 
     async def list(self) -> Sequence[TargetGroup]:
@@ -139,3 +140,7 @@ class _Engine(Poller):
     def hosts(self) -> tuple[HostStatus, ...]:
         """The engine."""
         return self._cluster.status() if self._cluster is not None else ()
+
+    def events(self) -> tuple[EventsStatus, ...]:
+        """The event stream of the active one."""
+        return self._cluster.events() if self._cluster is not None else ()

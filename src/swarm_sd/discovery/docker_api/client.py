@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 import msgspec
 
 from swarm_sd.discovery.docker_api.host import Host
+from swarm_sd.discovery.docker_api.listed import Listed, ListReader
+from swarm_sd.discovery.docker_api.silence import Owed, Silence
 from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.discovery.http_session import Body, HTTPSession, HTTPStatusError
 from swarm_sd.discovery.rotation import Rotation
@@ -17,6 +19,7 @@ from swarm_sd.provider import DiscoveryError, HostStatus
 from swarm_sd.scalars import Secret
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_BYTES = 2 * 1024 * 1024 * 1024
 """The largest answer taken: a /info of 5,000 nodes is about 4 MB, /tasks of 100,000 tasks 250 MB."""
@@ -31,7 +34,11 @@ NEWEST_API = (1, 51)
 class Get(Protocol):
     """Asks one host: ``path`` starts with "/", ``read`` makes something of the body."""
 
-    def __call__(self, path: str, read: Callable[[Body], T], /) -> Awaitable[T]:
+    @overload
+    def __call__(self, path: str, read: Callable[[Body], T], /) -> Awaitable[T]: ...
+    @overload
+    def __call__(self, path: str, read: ListReader[S], /) -> Awaitable[Listed[S]]: ...
+    def __call__(self, path: str, read: Any, /) -> Awaitable[Any]:
         """What ``read`` gives. DiscoveryError names host, path and cause."""
         ...
 
@@ -71,27 +78,39 @@ class DockerAPI:
 
     async def ask(self, question: Callable[[Host, Get], Awaitable[T]]) -> tuple[Host, T]:
         """(host, answer) of the first host with which ``question``, which may get several paths, succeeds."""
-        return await self.rotation.ask(lambda host: self._one(host, question))
+        silence = Silence()
+        return await self.rotation.ask(lambda host: self._one(host, question, silence), silence=silence)
 
-    async def probe(self, host: Host, path: str, read: Callable[[Body], T]) -> T | None:
+    async def probe(self, host: Host, path: str, read: Callable[[Body], T] | ListReader[Any]) -> T | None:
         """What ``host`` answers, asked only to know how it fares; None where it cannot tell."""
-        return await self.rotation.probe(host, lambda host: self._read(host, path, read))
+        return await self.rotation.probe(host, lambda host: self._read(host, path, read, Owed()))
 
-    async def _one(self, host: Host, question: Callable[[Host, Get], Awaitable[T]]) -> T:
-        def get(path: str, read: Callable[[Body], Any], /) -> Awaitable[Any]:
-            return self._read(host, path, read)
+    async def _one(self, host: Host, question: Callable[[Host, Get], Awaitable[T]], silence: Silence) -> T:
+        with silence.question(host) as owed:
 
+            def get(path: str, read: Callable[[Body], Any] | ListReader[Any], /) -> Awaitable[Any]:
+                return self._read(host, path, read, owed)
+
+            try:
+                return await question(host, get)
+            except DiscoveryError:
+                self._versions.pop(host, None)  # what comes back may be another engine
+                raise
+
+    async def _read(
+        self, host: Host, path: str, read: Callable[[Body], Any] | ListReader[Any], owed: Owed
+    ) -> Any:
         try:
-            return await question(host, get)
-        except DiscoveryError:
-            self._versions.pop(host, None)  # what comes back may be another engine
-            raise
-
-    async def _read(self, host: Host, path: str, read: Callable[[Body], T]) -> T:
-        try:
-            prefix = await self._version(host) if self._negotiate else ""
-            body = await self._get(host, prefix + path)
-            return read(body) if len(body) < ON_THE_LOOP else await asyncio.to_thread(read, body)
+            with owed.request() as heard:
+                # that it can tell its version says nothing of whether it can tell what was asked
+                path_ = (await self._version(host) if self._negotiate else "") + path
+                if isinstance(read, ListReader):
+                    reading = read.begin()
+                    await self._receive(host, path_, _noting(heard, reading.feed))
+                    return reading.done()
+                body = bytearray()
+                await self._receive(host, path_, _noting(heard, body.extend))
+                return read(body) if len(body) < ON_THE_LOOP else await asyncio.to_thread(read, body)
         except DiscoveryError as err:
             raise DiscoveryError(_reason(err, path), f"{host}{path.partition('?')[0]}: {err}") from err
 
@@ -104,7 +123,9 @@ class DockerAPI:
 
     async def _negotiated(self, host: Host) -> str:
         try:
-            told = msgspec.json.decode(await self._get(host, "/version"), type=_VersionAnswer)
+            body = bytearray()
+            await self._receive(host, "/version", body.extend)
+            told = msgspec.json.decode(body, type=_VersionAnswer)
         except msgspec.DecodeError as err:
             raise DiscoveryError("not_json", f"/version: no JSON object: {err}") from None
         newest = _number(told.api_version)
@@ -113,14 +134,36 @@ class DockerAPI:
         chosen = max(min(newest, NEWEST_API), _number(told.min_api_version) or (0, 0))
         return f"/v{chosen[0]}.{chosen[1]}"
 
-    async def _get(self, host: Host, path: str) -> Body:
+    async def _receive(self, host: Host, path: str, take: Callable[[bytes], None]) -> None:
+        session, url, auth = self._way_to(host, path)
+        await session.receive(url, take, timeout=self._timeout, max_bytes=self._max_bytes, basic_auth=auth)
+
+    async def stream(
+        self,
+        host: Host,
+        path: str,
+        take: Callable[[bytes], None],
+        *,
+        began: Callable[[], None],
+        timeout: float,
+        silence: float,
+    ) -> None:
+        """Hands what ``host`` answers to ``take`` until it ends; as ``HTTPSession.stream``."""
+        try:
+            prefix = await self._version(host) if self._negotiate else ""
+            session, url, auth = self._way_to(host, prefix + path)
+            await session.stream(url, take, began=began, timeout=timeout, silence=silence, basic_auth=auth)
+        except DiscoveryError as err:
+            raise DiscoveryError(_reason(err, path), f"{host}{path.partition('?')[0]}: {err}") from err
+
+    def _way_to(self, host: Host, path: str) -> tuple[HTTPSession, str, tuple[str, Secret] | None]:
+        """(session, URL, user and password of the URL)."""
         socket_path = host.path if host.scheme == "unix" else None
         session = self._sessions.get(socket_path)
         if session is None:
             session = self._sessions[socket_path] = HTTPSession(self._config, socket_path=socket_path)
         basic_auth = (host.username, host.password or Secret("")) if host.username is not None else None
-        url = self._base(host) + path
-        return await session.get(url, timeout=self._timeout, max_bytes=self._max_bytes, basic_auth=basic_auth)
+        return session, self._base(host) + path, basic_auth
 
     def _base(self, host: Host) -> str:
         if host.scheme == "unix":
@@ -146,6 +189,14 @@ class _VersionAnswer(
 ):
     api_version: str = ""
     min_api_version: str = ""
+
+
+def _noting(heard: Callable[[], None], take: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def noted(chunk: bytes) -> None:
+        heard()
+        take(chunk)
+
+    return noted
 
 
 def _number(version: str) -> tuple[int, int] | None:

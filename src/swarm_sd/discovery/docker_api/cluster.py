@@ -8,166 +8,70 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
-from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from swarm_sd.discovery.docker_api import wire
+from swarm_sd.discovery.docker_api.changes import Changes, in_flight
 from swarm_sd.discovery.docker_api.client import DockerAPI, Get
-from swarm_sd.discovery.docker_api.filters import Filters
+from swarm_sd.discovery.docker_api.events import Events, parameter
 from swarm_sd.discovery.docker_api.host import Host
-from swarm_sd.discovery.http_client import HTTPClientConfig
-from swarm_sd.discovery.http_session import Body
-from swarm_sd.provider import DiscoveryError, HostStatus
-from swarm_sd.scalars import Secret
-
-NODES, SERVICES, TASKS, NETWORKS, CONTAINERS = (
-    "/nodes",
-    "/services",
-    "/tasks",
-    "/networks",
-    "/containers/json",
+from swarm_sd.discovery.docker_api.listed import Listed, ListReader
+from swarm_sd.discovery.docker_api.lists import (
+    KINDS,
+    NETWORKS,
+    NODES,
+    SERVICES,
+    TASKS,
+    Asked,
+    Lists,
+    Wanted,
+    asked_for,
+    changed_objects,
+    changed_services,
 )
-
-_DECODE: Mapping[str, Callable[[Body], wire.Listed[Any]]] = {
-    NODES: wire.decode_nodes,
-    SERVICES: wire.decode_services,
-    TASKS: wire.decode_tasks,
-    NETWORKS: wire.decode_networks,
-    CONTAINERS: wire.decode_containers,
-}
+from swarm_sd.discovery.docker_api.part import asked_again
+from swarm_sd.discovery.docker_api.watch import Watch
+from swarm_sd.discovery.http_client import HTTPClientConfig
+from swarm_sd.provider import DiscoveryError, EventsStatus, HostStatus
+from swarm_sd.scalars import Secret
 
 _SOONEST = 0.75
 """An answer that is younger than this part of the asker's interval serves it too."""
 
+_STREAM_FIRST = 0.5
+"""Seconds for which the first fetch waits for the event stream to begin."""
+
+PROBE_AFTER = 30.0
+"""Seconds after which a manager that is not the active one is asked how it fares."""
+
 _FAILED_FOR = 5.0
 """Seconds at the most for which a failure is told again instead of asking again."""
 
+SWARM_EVENTS = parameter(
+    types=("service", "node", "network", "container"), actions=("create", "update", "remove", "start", "die")
+)
+"""Without the rest of what containers tell: every health check of each is two events."""
 
-class Wanted(NamedTuple):
-    """A list that somebody wants: where it is, and which of its objects (None: all)."""
-
-    path: str
-    filters: Filters | None = None
-
-    @property
-    def parameter(self) -> str:
-        """The filters as Docker's query takes them; "" for none."""
-        return self.filters.parameter if self.filters is not None else ""
-
-
-class _Asked(NamedTuple):
-    """A list that is asked for: its path and the filters that Docker is to apply ("" for none)."""
-
-    path: str
-    parameter: str = ""
-
-    def url(self) -> str:
-        # limit=0, "all of them", is what Docker's client writes; some proxies let through just that
-        query = ["limit=0"] if self.path == CONTAINERS else []
-        if self.parameter:
-            query.append(f"filters={quote(self.parameter)}")
-        return f"{self.path}?{'&'.join(query)}" if query else self.path
+ENGINE_EVENTS = parameter(
+    types=("container", "network"),
+    actions=(
+        *("create", "start", "die", "destroy", "rename", "pause", "unpause", "update"),
+        *("remove", "connect", "disconnect"),
+    ),
+)
 
 
-def _asked_for(wanted: Sequence[Wanted]) -> dict[tuple[str, str], _Asked]:
-    """Which list serves which want, by (path, parameter).
+class _Wanting(NamedTuple):
+    """Somebody who wants lists: which, how old they may be, and who is told when they changed."""
 
-    Docker applies filters where all who want the path want the same ones: that saves most. Where they
-    differ, those that we can judge ourselves share the whole list; the others need one of their own.
-    """
-    asked: dict[tuple[str, str], _Asked] = {}
-    for path in dict.fromkeys(one.path for one in wanted):
-        here = {one.parameter: one for one in wanted if one.path == path}
-        for parameter, one in here.items():
-            shares = len(here) > 1 and (one.filters is None or one.filters.exact)
-            asked[path, parameter] = _Asked(path, "" if shares else parameter)
-    return asked
-
-
-class _Reader:
-    """Decodes one list again and again: an answer of the same bytes is the same list."""
-
-    def __init__(self, path: str) -> None:
-        self._decode = _DECODE[path]
-        self._last: tuple[bytes, wire.Listed[Any]] | None = None
-
-    def __call__(self, body: Body) -> wire.Listed[Any]:
-        # a tenth of the cost of decoding, and an idle cluster answers the same for minutes
-        digest = hashlib.blake2b(body, digest_size=16).digest()
-        if self._last is None or self._last[0] != digest:
-            self._last = digest, self._decode(body)
-        return self._last[1]
-
-
-class Lists:
-    """The lists of one refresh, and why a list could not be had while others could."""
-
-    def __init__(
-        self,
-        host: Host,
-        asked: Mapping[tuple[str, str], _Asked],
-        lists: Mapping[_Asked, wire.Listed[Any]],
-        errors: Mapping[_Asked, DiscoveryError],
-    ) -> None:
-        self.host = host
-        self._asked = asked
-        self._lists = lists
-        self._errors = errors
-        self._selected: dict[tuple[str, str], Sequence[Any]] = {}
-        self._selecting = threading.Lock()
-
-    def has(self, wanted: Wanted) -> bool:
-        """Whether the list was asked for."""
-        return (wanted.path, wanted.parameter) in self._asked
-
-    def get(self, wanted: Wanted) -> Sequence[Any] | None:
-        """The objects; None where ``/networks`` was never had, without which only names are missing.
-
-        DiscoveryError where Docker refuses the filters. Filtering a large list here takes its time.
-        """
-        asked = self._asked[wanted.path, wanted.parameter]
-        if asked in self._errors and asked.path != NETWORKS:
-            raise self._errors[asked]
-        listed = self._lists.get(asked)
-        if listed is None or wanted.filters is None or asked.parameter == wanted.parameter:
-            return listed
-        with self._selecting:
-            key = (wanted.path, wanted.parameter)
-            if key not in self._selected:
-                services, nodes = self._lists.get(_Asked(SERVICES), ()), self._lists.get(_Asked(NODES), ())
-                self._selected[key] = wanted.filters.select(listed, services, nodes)
-            return self._selected[key]
-
-    def listed(self, asked: _Asked) -> wire.Listed[Any] | None:
-        """The list as it came, or None."""
-        return self._lists.get(asked)
-
-    def skipped(self, wanted: Wanted) -> Mapping[str, int]:
-        """By reason, objects of the list that could not be read."""
-        listed = self._lists.get(self._asked[wanted.path, wanted.parameter])
-        return listed.skipped if listed is not None else {}
-
-    def same_as(self, other: Lists | None, wanted: Sequence[Wanted]) -> bool:
-        """Whether these lists are the very ones of ``other``: then there is nothing new to map."""
-        return other is not None and all(
-            other.has(one) and self.listed(self.asked(one)) is other.listed(other.asked(one))
-            for one in wanted
-        )
-
-    def asked(self, wanted: Wanted) -> _Asked:
-        """What was asked for ``wanted``."""
-        return self._asked[wanted.path, wanted.parameter]
-
-    def length(self) -> int:
-        """How many objects there are in all lists: a measure of the work they make."""
-        return sum(len(listed) for listed in self._lists.values())
+    wanted: Sequence[Wanted]
+    interval: float
+    changed: Callable[[], None] | None
 
 
 class Cluster:
@@ -177,15 +81,21 @@ class Cluster:
 
     def __init__(self, hosts: Sequence[Host], config: HTTPClientConfig, *, timeout: float) -> None:
         self._api = DockerAPI(hosts, config, timeout=timeout, negotiate=True)
-        self._wanted: dict[tuple[int, int], Wanted] = {}  # by who wants it and which of their lists it is
+        self._wanting: dict[int, _Wanting] = {}  # by who wants it
         self._fetching: asyncio.Task[Lists] | None = None
+        self._asking = asyncio.Lock()  # what stands is changed by one answer at a time
         self._last: Lists | None = None
         self._error: DiscoveryError | None = None
         self._began = float("-inf")  # monotonic: the start of the last fetch
+        self._took = 0.0  # seconds, the last one that succeeded
         self._versions: dict[str, int] = {}  # object -> version, as last seen
-        self._readers: dict[_Asked, _Reader] = {}
+        self._readers: dict[Asked, ListReader[Any]] = {}
+        self._answered: Host | None = None  # who told of them
         self._learns = False
         self._key: object = None  # under which it is shared
+        self._watch: Watch | None = None
+        self._watching: list[asyncio.Task[None]] = []
+        self._probing: asyncio.Task[Any] | None = None
         self.fetches = 0
 
     @classmethod
@@ -203,23 +113,60 @@ class Cluster:
             found._key = key
         return found
 
-    def want(self, who: object, wanted: Sequence[Wanted]) -> None:
-        """From now on every refresh fetches these lists too, until ``release``."""
-        self._wanted.update({(id(who), number): one for number, one in enumerate(wanted)})
+    def want(
+        self,
+        who: object,
+        wanted: Sequence[Wanted],
+        *,
+        interval: float = 60,
+        changed: Callable[[], None] | None = None,
+    ) -> None:
+        """From now on every refresh fetches these lists too, until ``release``.
+
+        ``changed`` is called when they have become others in between, which is found out by events and by
+        asking as often as is cheap; nothing is while nobody gives it.
+        """
+        self._wanting[id(who)] = _Wanting(wanted, interval, changed)
+        if changed is not None and self._watch is None:
+            self._start_watching()
+
+    def _start_watching(self) -> None:
+        self._watch = watch = Watch(self, announced=self._announced, interval=self._interval)
+        swarm = any(one.path in (NODES, SERVICES, TASKS) for one in self._wants())
+        watch.events = Events(
+            self._api,
+            filters=SWARM_EVENTS if swarm else ENGINE_EVENTS,
+            heard=watch.heard if swarm else watch.heard_of_anything,
+            connected=watch.connected,
+            lost=watch.lost,
+        )
+        self._watching = [asyncio.create_task(one) for one in (watch.events.run(), watch.run())]
 
     async def release(self, who: object) -> None:
         """Takes ``want`` back. The last one closes the connections."""
-        self._wanted = {key: one for key, one in self._wanted.items() if key[0] != id(who)}
-        if not self._wanted:
-            self._shared.pop(self._key, None)  # who comes next begins anew
-            if self._fetching is not None:
-                self._fetching.cancel()
-                await asyncio.gather(self._fetching, return_exceptions=True)
-            await self._api.close()
+        self._wanting.pop(id(who), None)
+        if self._wanting:
+            return
+        self._shared.pop(self._key, None)  # who comes next begins anew
+        tasks = [task for task in (*self._watching, self._fetching, self._probing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._api.close()
 
     def learn_managers(self) -> None:
         """From now on managers that ``/nodes`` tells of are asked too, when the configured ones fail."""
         self._learns = True
+
+    def _wants(self) -> list[Wanted]:
+        return [one for wanting in self._wanting.values() for one in wanting.wanted]
+
+    def _interval(self) -> float:
+        return min((wanting.interval for wanting in self._wanting.values()), default=60.0)
+
+    def _announced(self) -> bool:
+        """Whether events tell of every change: of all but of what tasks do."""
+        return all(one.path != TASKS for one in self._wants())
 
     async def lists(self, wanted: Sequence[Wanted], interval: float) -> Lists:
         """The lists, not older than ``interval`` seconds. DiscoveryError while no host can tell."""
@@ -234,39 +181,132 @@ class Cluster:
                 return self._last
             if self._error is not None and age < min(interval * _SOONEST, _FAILED_FOR):
                 raise self._error
-            self._began = time.monotonic()
-            self._fetching = asyncio.create_task(self._fetch())
-            self._fetching.add_done_callback(self._fetched)
-        return await asyncio.shield(self._fetching)
+        return await self._everything()
 
     def _has(self, wanted: Sequence[Wanted]) -> bool:
         return self._last is not None and all(self._last.has(one) for one in wanted)
+
+    async def _everything(self) -> Lists:
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch())
+            self._fetching.add_done_callback(self._fetched)
+        return await asyncio.shield(self._fetching)
 
     def _fetched(self, task: asyncio.Task[Lists]) -> None:
         self._fetching = None
         if task.cancelled():
             return
         error = task.exception()
-        if error is None:
-            self._last, self._error = task.result(), None
-        else:
+        if error is not None:
             self._error = error if isinstance(error, DiscoveryError) else None
+            if self._watch is not None:
+                self._watch.failed()
+            return
+        self._probe_another()
+        before, self._last, self._error = self._last, task.result(), None
+        self._took = time.monotonic() - self._began
+        if self._watch is not None:
+            self._watch.refreshed(changed_services(before, self._last), changed_objects(before, self._last))
+            if self._watch.events is not None:
+                self._watch.events.follow()
 
-    async def _fetch(self) -> Lists:
-        self.fetches += 1
-        asked = _asked_for(tuple(self._wanted.values()))
-        self._readers = {one: reader for one, reader in self._readers.items() if one in asked.values()}
-        _, lists = await self._api.ask(lambda host, get: self._ask(host, get, asked))
+    def _probe_another(self) -> None:
+        """Now and then asks a manager that is not the active one how it fares: for its state alone."""
+        host = self._api.rotation.idle(PROBE_AFTER)
+        path = next((one.path for one in self._wants() if one.path in (NODES, SERVICES, TASKS)), None)
+        if host is None or path is None or (self._probing is not None and not self._probing.done()):
+            return
+        question = Asked(path).narrowed("id", ["none"]) or path  # only a manager in a quorum can tell
+        self._probing = asyncio.create_task(self._api.probe(host, question, ListReader(KINDS[path])))
+
+    # --- what the watch asks for
+
+    async def refresh(self) -> None:
+        """Fetches every list now, and tells those who want them if any is another one."""
+        before, failed = self._last, self._error is not None
+        try:
+            await self._everything()
+        except DiscoveryError:
+            if not failed:
+                self._tell(self._wants())
+            raise
+        if failed or before is not None:  # the first lists are for those who asked for them
+            self._tell([one for one in self._wants() if failed or self._differs(one, before)])
+
+    async def ask_for(self, changes: Changes) -> Collection[str]:
+        """Fetches what may have changed; the services whose tasks did."""
+        async with self._asking:
+            before = self._last
+            if before is None or self._error is not None:
+                return ()  # there is nothing yet that it could be a part of
+            self._last = await self._part(before, changes)
+        self._tell([one for one in self._wants() if self._differs(one, before)])
+        return changed_services(before, self._last)
+
+    async def _part(self, last: Lists, changes: Changes) -> Lists:
+        async def question(host: Host, get: Get) -> Lists | None:
+            try:
+                lists = await asked_again(get, last, changes)
+            except DiscoveryError as err:
+                if err.reason == "refused_filter":
+                    return None  # an object that it names has just gone, which is no fault of the host
+                raise
+            self._check_versions(host, lists)
+            return lists
+
+        try:
+            _, lists = await self._api.ask(question)
+        except DiscoveryError:
+            self._began = float("-inf")  # what stands is older than an event: nobody is served with it
+            raise
+        if lists is None:
+            raise DiscoveryError("refused_filter", "an object of the swarm has gone while it was asked for")
         return lists
 
-    async def _ask(self, host: Host, get: Get, asked: Mapping[tuple[str, str], _Asked]) -> Lists:
+    def _differs(self, wanted: Wanted, before: Lists | None) -> bool:
+        now = self._last
+        return now is not None and now.has(wanted) and not now.same_as(before, (wanted,))
+
+    def _tell(self, changed: Sequence[Wanted]) -> None:
+        for wanting in self._wanting.values():
+            if wanting.changed is not None and any(one in changed for one in wanting.wanted):
+                wanting.changed()
+
+    def moving(self, services: Collection[str]) -> set[str]:
+        """Those of the services that have a task on its way to another state."""
+        if self._last is None or not services:
+            return set()
+        nodes = {node.id: node for listed in self._last.of(NODES) for node in listed}
+        return {one for one in services if in_flight(self._last.tasks_of(one), nodes)}
+
+    def last_refresh(self) -> tuple[float, float]:
+        """(when the last fetch of every list began, monotonic; how many seconds the last good one took)."""
+        return self._began, self._took
+
+    # --- every list
+
+    async def _fetch(self) -> Lists:
+        async with self._asking:
+            if self._watch is not None:
+                if self._watch.events is not None:
+                    # what happens from the beginning of the stream on is told: then the list, and not twice
+                    await self._watch.events.tried(_STREAM_FIRST)
+                self._watch.begins()
+            self._began = time.monotonic()
+            self.fetches += 1
+            asked = asked_for(self._wants())
+            self._readers = {one: reader for one, reader in self._readers.items() if one in asked.values()}
+            _, lists = await self._api.ask(lambda host, get: self._ask(host, get, asked))
+            return lists
+
+    async def _ask(self, host: Host, get: Get, asked: Mapping[tuple[str, str], Asked]) -> Lists:
         once = tuple(dict.fromkeys(asked.values()))
         answers = await asyncio.gather(
-            *(get(one.url(), self._readers.setdefault(one, _Reader(one.path))) for one in once),
+            *(get(one.url(), self._readers.setdefault(one, ListReader(KINDS[one.path]))) for one in once),
             return_exceptions=True,
         )
-        lists: dict[_Asked, wire.Listed[Any]] = {}
-        errors: dict[_Asked, DiscoveryError] = {}
+        lists: dict[Asked, Listed[Any]] = {}
+        errors: dict[Asked, DiscoveryError] = {}
         for one, answer in zip(once, answers, strict=True):
             if not isinstance(answer, BaseException):
                 lists[one] = answer
@@ -276,47 +316,53 @@ class Cluster:
                     lists[one] = known  # networks seldom change: their names of before are good
             else:
                 raise answer
-        self._check_versions(host, lists)
+        made = Lists(host, asked, lists, errors)
+        self._check_versions(host, made)
         if self._learns and host.scheme != "unix":  # a socket tells nothing of how to reach the others
             await self._learn(host, get, lists)
-        return Lists(host, asked, lists, errors)
+        return made
 
-    async def _learn(self, host: Host, get: Get, lists: Mapping[_Asked, wire.Listed[Any]]) -> None:
+    async def _learn(self, host: Host, get: Get, lists: Mapping[Asked, Listed[Any]]) -> None:
         # a proxy may forbid /info: the lists are good all the same, and so are those learned before
         with contextlib.suppress(DiscoveryError):
             self._api.rotation.learn(_at(host, await self._told_of(get, lists)))
 
-    async def _told_of(self, get: Get, lists: Mapping[_Asked, wire.Listed[Any]]) -> list[str]:
+    async def _told_of(self, get: Get, lists: Mapping[Asked, Listed[Any]]) -> list[str]:
         """The addresses of the managers that can be reached, from ``/nodes`` or else ``/info``."""
-        nodes = lists.get(_Asked(NODES))
+        nodes = lists.get(Asked(NODES))
         if nodes is None:
             return await get("/info", wire.decode_managers)
         statuses = [node.manager_status for node in nodes if node.manager_status is not None]
         return [status.addr for status in statuses if status.reachability == "reachable"]
 
-    def _check_versions(self, host: Host, lists: Mapping[_Asked, wire.Listed[Any]]) -> None:
+    def _check_versions(self, host: Host, lists: Lists) -> None:
         """Refuses an answer older than one already seen from another host: objects went back in version.
 
         From the same host it is believed: a swarm that was restored from a backup begins again.
         """
         seen = {
             one.id: one.version.index
-            for asked, listed in lists.items()
-            if asked.path in (NODES, SERVICES)
+            for path in (NODES, SERVICES)
+            for listed in lists.of(path)
             for one in listed
         }
-        if self._last is not None and host != self._last.host:
+        if self._last is not None and host != self._answered:
             back = next((name for name, index in seen.items() if index < self._versions.get(name, 0)), None)
             if back is not None:
                 raise DiscoveryError("stale", f"{host}: its answer is older than one already seen ({back})")
-        self._versions = seen
+        self._versions, self._answered = seen, host
+
+    def events(self) -> tuple[EventsStatus, ...]:
+        """How the event stream fares."""
+        watch = self._watch
+        return (watch.events.status(watch.missed),) if watch is not None and watch.events is not None else ()
 
     def status(self) -> tuple[HostStatus, ...]:
         """What is known of each host."""
         return self._api.status()
 
 
-def _concerns_only(asked: _Asked, error: DiscoveryError) -> bool:
+def _concerns_only(asked: Asked, error: DiscoveryError) -> bool:
     """Whether others need not suffer: a filter that Docker refuses, or networks' names that are missing."""
     return asked.path == NETWORKS or (bool(asked.parameter) and error.reason == "refused_filter")
 

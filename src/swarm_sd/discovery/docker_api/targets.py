@@ -17,23 +17,41 @@ NO_ADDRESS: Final = "no_address"  # the virtual IP of a service on the host's ne
 NULL_NETWORK: Final = "null_network"  # a container's network that is null
 NO_NAME: Final = "no_name"  # a container without a name: Prometheus passes it over too
 NETWORKS_UNKNOWN: Final = "networks_unknown"  # the list could not be had: no label speaks of a network
-REASONS: Final = frozenset({"odd_object", BAD_ADDRESS, NO_ADDRESS, NULL_NETWORK, NO_NAME, NETWORKS_UNKNOWN})
+BAD_LABEL: Final = "bad_label"  # a label of the convention for endpoints that cannot be used
 
 # Why something is no target by Prometheus' own rules
 NO_VIRTUAL_IP: Final = "no_virtual_ip"  # a service: dnsrr, host mode or no port and no network
 NO_NETWORK: Final = "no_network"  # a task without attachment and host port, a container without network
+
+# Why a task has no endpoint
+NOT_LABELLED: Final = "not_labelled"  # nothing declares one, or prometheus.scrape is false
+NOT_RUNNING: Final = "not_running"  # not yet, not any more, or about to end
+NODE_NOT_READY: Final = "node_not_ready"  # down, or not listed
+NO_SERVICE: Final = "no_service"  # its service is not listed: removed
+NO_SHARED_NETWORK: Final = "no_shared_network"  # none of the networks that the entry names
+SAME_ADDRESS: Final = "same_address"  # another task of the service is at that very address
+
+REASONS: Final = frozenset(
+    {
+        *("odd_object", BAD_ADDRESS, NO_ADDRESS, NULL_NETWORK, NO_NAME, NETWORKS_UNKNOWN, BAD_LABEL),
+        *(NO_NETWORK, NOT_LABELLED, NOT_RUNNING, NODE_NOT_READY, NO_SERVICE, NO_SHARED_NETWORK, SAME_ADDRESS),
+    }
+)
+"""Every reason that is counted and shown; those of the second line for role endpoints alone."""
 
 
 class Mapped(NamedTuple):
     """Every group there is, and what has none.
 
     Each group has targets. ``skipped`` counts by reason what was odd (``REASONS``), without what the
-    decoding skipped; ``untargeted`` counts by reason the objects that Prometheus makes no target of either.
+    decoding skipped; ``untargeted`` counts by reason the objects that have no target by the rules.
+    ``complaints``: what is wrong with labels that people wrote, as sentences for them.
     """
 
     groups: tuple[TargetGroup, ...]
     skipped: Mapping[str, int]
     untargeted: Mapping[str, int]
+    complaints: tuple[str, ...] = ()
 
 
 class Made(NamedTuple):
@@ -42,6 +60,7 @@ class Made(NamedTuple):
     group: TargetGroup
     skipped: Sequence[str] = ()
     untargeted: Sequence[str] = ()
+    complaints: Sequence[str] = ()
 
 
 K = TypeVar("K")
@@ -108,7 +127,9 @@ def collected(made: Iterable[Made], known_networks: bool) -> Mapped:
     if not known_networks:
         skipped[NETWORKS_UNKNOWN] = 1
     untargeted = Counter(reason for one in made for reason in one.untargeted)
-    return Mapped(tuple(one.group for one in made if one.group.targets), skipped, untargeted)
+    complaints = tuple(complaint for one in made for complaint in one.complaints)
+    groups = tuple(one.group for one in made if one.group.targets)
+    return Mapped(groups, skipped, untargeted, complaints)
 
 
 def filled(labels: Labels) -> dict[str, str]:
@@ -143,7 +164,7 @@ def cidr_ip(text: str) -> str | None:
     Source: net.ParseCIDR and IP.String of Go: IPv4 written as IPv6 becomes IPv4, zones are refused.
     """
     host, slash, bits = text.partition("/")
-    if not slash or not (bits.isascii() and bits.isdigit()):
+    if bits not in _BITS and not (slash and bits.isascii() and bits.isdigit()):
         return None
     if ":" in host:
         return _ipv6(host) if int(bits[:4]) <= 128 else None
@@ -151,7 +172,10 @@ def cidr_ip(text: str) -> str | None:
         socket.inet_pton(socket.AF_INET, host)
     except (OSError, ValueError):
         return None
-    return host if int(bits[:3]) <= 32 else None
+    return host if bits in _BITS or int(bits[:3]) <= 32 else None
+
+
+_BITS: Final = frozenset(map(str, range(33)))  # a look-up instead of reading the number
 
 
 def _ipv6(text: str) -> str | None:

@@ -6,16 +6,10 @@ api/types/{swarm,container,network} of moby, as dockerd 20.10 and later write th
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
-
 import msgspec
 
+from swarm_sd.discovery.docker_api.listed import Listed, ListReader
 from swarm_sd.provider import DiscoveryError
-
-ODD_OBJECT = "odd_object"
-"""The reason for an object that is skipped because a field of it has a type that Docker never writes."""
 
 _GO = {"id": "ID", "ip": "IP", "ips": "IPs", "os": "OS", "ipv6": "IPv6"}
 
@@ -44,6 +38,7 @@ class PortConfig(_Object, frozen=True):
 
     name: str = ""
     protocol: str = ""
+    target_port: int = 0
     published_port: int = 0
     publish_mode: str = ""
 
@@ -195,10 +190,18 @@ class TaskStatus(_Object, frozen=True):
     port_status: PortStatus = PortStatus()
 
 
+class NetworkSpec(_Object, frozen=True):
+    """What the user wants of a network. That of the host is ``host``; ``/networks`` does not list it."""
+
+    name: str = ""
+    ingress: bool = False
+
+
 class AttachedNetwork(_Object, frozen=True):
     """The network of an attachment."""
 
     id: str = ""
+    spec: NetworkSpec = NetworkSpec()
 
 
 class NetworkAttachment(_Object, frozen=True):
@@ -211,6 +214,7 @@ class NetworkAttachment(_Object, frozen=True):
 class TaskContainerSpec(_Object, frozen=True):
     """What a task's container is made of: a copy of its service's."""
 
+    image: str = ""
     labels: dict[str, str] | None = None
 
 
@@ -295,106 +299,30 @@ class Network(_Object, frozen=True):
 
 # --- reading
 
-T = TypeVar("T", bound=_Object)
+
+def decode_nodes(answer: bytes | bytearray) -> Listed[Node]:
+    """The nodes of a whole answer."""
+    return ListReader(Node).read(answer)
 
 
-class Listed(list[T], Generic[T]):
-    """The objects of one answer; ``skipped`` counts, by reason, those that could not be read."""
-
-    def __init__(self, objects: Iterable[T] = (), skipped: Mapping[str, int] | None = None) -> None:
-        super().__init__(objects)
-        self.skipped = skipped or {}
+def decode_services(answer: bytes | bytearray) -> Listed[Service]:
+    """The services of a whole answer."""
+    return ListReader(Service).read(answer)
 
 
-_raws = msgspec.json.Decoder(list[msgspec.Raw])
+def decode_tasks(answer: bytes | bytearray) -> Listed[Task]:
+    """The tasks of a whole answer."""
+    return ListReader(Task).read(answer)
 
 
-def _lister(kind: type[T]) -> Callable[[bytes | bytearray], Listed[T]]:
-    fast = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
-    one = msgspec.json.Decoder(kind)
-
-    def decode(answer: bytes | bytearray) -> Listed[T]:
-        try:
-            return Listed(_in_parts(answer, fast.decode))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # one odd object is no reason to lose the others: look closer
-        return _one_by_one(answer, kind, one.decode)
-
-    return decode
+def decode_containers(answer: bytes | bytearray) -> Listed[Container]:
+    """The containers of a whole answer."""
+    return ListReader(Container).read(answer)
 
 
-_PART = 2 * 1024 * 1024
-"""Bytes that are decoded in one go, some 5 ms of work: nothing else of the program runs meanwhile."""
-
-_BORDER = re.compile(rb'\},(?=\{"I[Dd]":)')  # between two objects as Go writes them; within an object too
-
-
-def _in_parts(answer: bytes | bytearray, decode: Callable[[bytes], list[T]]) -> Iterator[T]:
-    """The objects of a list, decoded in parts; what looks like a border but is none is told by its error."""
-    view = memoryview(answer)
-    start, size = 0, _PART
-    while len(answer) - start > size:
-        border = _BORDER.search(answer, start + size)
-        if border is None:
-            break
-        part = b"".join((b"[" if start else b"", view[start : border.start() + 1], b"]"))
-        try:
-            objects = decode(part)
-        except msgspec.DecodeError:
-            size *= 2  # a border within an object, or an odd object: further on
-            continue
-        yield from objects
-        start, size = border.end(), _PART
-    yield from decode(b"".join((b"[", view[start:])) if start else bytes(view))
-
-
-def _one_by_one(answer: bytes | bytearray, kind: type[T], decode: Callable[[bytes], T]) -> Listed[T]:
-    # U+FFFD for bytes that are not UTF-8, as Go does
-    text = answer.decode("utf-8", "replace")
-    try:
-        raws = _raws.decode(text)
-    except (msgspec.DecodeError, RecursionError) as err:
-        raise DiscoveryError("not_json", f"answers with something else than a JSON list: {err}") from None
-    found = []
-    for raw in raws:
-        try:
-            found.append(decode(bytes(raw)))
-        except (msgspec.DecodeError, RecursionError):
-            if (object_ := _without_nulls(raw, kind)) is not None:
-                found.append(object_)
-    odd = len(raws) - len(found)
-    return Listed(found, {ODD_OBJECT: odd} if odd else None)
-
-
-def _without_nulls(raw: msgspec.Raw, kind: type[T]) -> T | None:
-    """The object without its nulls, which say nothing in Go; None where it is odd all the same."""
-    try:
-        return msgspec.convert(_pruned(msgspec.json.decode(raw)), kind)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-
-
-# a container's network that is null has a name, and counts
-_KEPT_NULL = "Networks"
-
-
-def _pruned(value: Any, keep: bool = False) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _pruned(inner, name == _KEPT_NULL)
-            for name, inner in value.items()
-            if keep or inner is not None
-        }
-    if isinstance(value, list):
-        return [_pruned(inner) for inner in value if inner is not None]
-    return value
-
-
-decode_nodes = _lister(Node)
-decode_services = _lister(Service)
-decode_tasks = _lister(Task)
-decode_containers = _lister(Container)
-decode_networks = _lister(Network)
+def decode_networks(answer: bytes | bytearray) -> Listed[Network]:
+    """The networks of a whole answer."""
+    return ListReader(Network).read(answer)
 
 
 class _RemoteManager(_Object, frozen=True):

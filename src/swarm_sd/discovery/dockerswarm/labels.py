@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from swarm_sd.discovery.docker_api.targets import filled
-from swarm_sd.discovery.docker_api.wire import Node, PortConfig, Service
+from swarm_sd.discovery.docker_api.wire import Node, PortConfig, Service, Task
 from swarm_sd.model import Labels, meta_labels
 
 META: Final = "__meta_dockerswarm_"
@@ -14,6 +14,8 @@ NODE: Final = META + "node_"
 NODE_ADDRESS: Final = NODE + "address"
 SERVICE: Final = META + "service_"
 TASK: Final = META + "task_"
+_ID, _DESIRED_STATE, _STATE = TASK + "id", TASK + "desired_state", TASK + "state"
+_SLOT, _CONTAINER_ID = TASK + "slot", TASK + "container_id"
 CONTAINER_LABEL: Final = META + "container_label_"
 
 
@@ -38,6 +40,19 @@ def service_labels(service: Service) -> Labels:
     spec = service.spec
     own = {SERVICE + "id": service.id, SERVICE + "name": spec.name, SERVICE + "mode": _mode(service)}
     return {**filled(own), **meta_labels(SERVICE + "label_", (spec.labels or {}).items())}
+
+
+def task_labels(task: Task) -> Labels:
+    """What a task's targets say of the task."""
+    container, status = task.status.container_status, task.status
+    labels = {
+        _ID: task.id,
+        _DESIRED_STATE: task.desired_state,
+        _STATE: status.state,
+        _SLOT: str(task.slot),
+        _CONTAINER_ID: "" if container is None else container.container_id,
+    }
+    return filled(labels) if "" in labels.values() else labels
 
 
 def _mode(service: Service) -> str:

@@ -1,22 +1,50 @@
-"""``dockerswarm_sd_configs``: the nodes, services or tasks of a swarm-mode cluster."""
+"""``dockerswarm_sd_configs``: the nodes, services, tasks or endpoints of a swarm-mode cluster."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from swarm_sd.discovery.docker_api.cluster import NETWORKS, NODES, SERVICES, Cluster, Lists, Wanted
+import msgspec
+import structlog
+
+from swarm_sd.discovery.docker_api.cluster import Cluster
+from swarm_sd.discovery.docker_api.filters import Role
+from swarm_sd.discovery.docker_api.lists import NETWORKS, NODES, SERVICES, Lists, Wanted
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig
 from swarm_sd.discovery.docker_api.targets import Mapped, Memo
+from swarm_sd.discovery.dockerswarm.addresses import AddressFamily
+from swarm_sd.discovery.dockerswarm.endpoint_targets import Options, Scrape
+from swarm_sd.discovery.dockerswarm.endpoints import EndpointsMemo, endpoints
+from swarm_sd.discovery.dockerswarm.instances import Preset
 from swarm_sd.discovery.dockerswarm.nodes import nodes
+from swarm_sd.discovery.dockerswarm.own_networks import AUTO, OwnNetworks, own_container
 from swarm_sd.discovery.dockerswarm.services import services
 from swarm_sd.discovery.dockerswarm.tasks import TasksMemo, tasks
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import HostStatus, Poller, TargetProvider, Up
+from swarm_sd.provider import EventsStatus, HostStatus, Poller, TargetProvider, Up
+from swarm_sd.scalars import OneOrMore
+
+log = structlog.stdlib.get_logger("discovery")
 
 ON_THE_LOOP = 2000
 """Lists with this many objects or more are mapped in a thread: mapping takes some 10 ms a thousand."""
+
+_LISTED: Final[Mapping[str, Role]] = {
+    "nodes": "nodes",
+    "services": "services",
+    "tasks": "tasks",
+    "endpoints": "tasks",
+}
+_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "nodes": (),
+    "services": (NETWORKS,),
+    "tasks": (SERVICES, NODES, NETWORKS),
+    "endpoints": (SERVICES, NODES, NETWORKS),
+}
+"""Which objects a role is made of, and the lists that tell more of them."""
 
 
 class DockerSwarmSDConfig(DockerAPIConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,17 +52,43 @@ class DockerSwarmSDConfig(DockerAPIConfig, frozen=True, kw_only=True, forbid_unk
 
     kind: ClassVar[str] = "dockerswarm"
 
-    role: Literal["services", "tasks", "nodes"]
+    role: Literal["services", "tasks", "nodes", "endpoints"]
     learn_managers: bool = False
+    scrape: Scrape = "labelled"
+    networks: OneOrMore[str] = ()
+    address_family: AddressFamily = "ipv4"
+    instance: Preset = "task"
 
     def provider(self) -> TargetProvider:
         """The provider of this entry."""
         return DockerSwarmProvider(self)
 
+    def listed(self) -> Wanted:
+        """The objects that the role is made of."""
+        of: Role = _LISTED[self.role]
+        return Wanted(f"/{of}", self.filters_of(of))
+
+    def problems(self) -> list[tuple[str, str]]:
+        """What is missing, and what another role would do nothing with."""
+        found = DockerAPIConfig.problems(self)
+        if self.role != "endpoints":
+            given = [name for name, default in _OF_ENDPOINTS.items() if getattr(self, name) != default]
+            found += [(name, f"only role: endpoints has it; this is role: {self.role}") for name in given]
+        return found
+
     def identity(self) -> Any:
         """Which objects of which cluster are targets."""
         hosts = sorted(set(self.all_hosts()))
-        return ("dockerswarm", hosts, self.role, self.port, self.filters_of(self.role).parameter)
+        how = tuple(getattr(self, name) for name in _OF_ENDPOINTS) if self.role == "endpoints" else ()
+        return ("dockerswarm", hosts, self.role, self.port, self.listed().parameter, *how)
+
+
+_OF_ENDPOINTS: Final = {
+    field.name: field.default
+    for field in msgspec.structs.fields(DockerSwarmSDConfig)
+    if field.name in ("scrape", "networks", "address_family", "instance")
+}
+"""The fields of role endpoints alone, with their defaults."""
 
 
 class DockerSwarmProvider(Poller):
@@ -46,10 +100,11 @@ class DockerSwarmProvider(Poller):
         )
         self._config = config
         self._timeout = config.request_timeout() if timeout is None else timeout
-        self._first = Wanted(f"/{config.role}", config.filters_of(config.role))
-        others = {"nodes": (), "services": (NETWORKS,), "tasks": (SERVICES, NODES, NETWORKS)}[config.role]
-        self._wanted = (self._first, *map(Wanted, others))
+        self._first = config.listed()
+        self._wanted = (self._first, *map(Wanted, _OTHERS[config.role]))
         self._map = self._mapping()
+        self._own: OwnNetworks | None = None
+        self._networks: tuple[str, ...] | None = config.networks or None
         self._cluster: Cluster | None = None
         self._lists: Lists | None = None
         self._mapped = Mapped((), {}, {})
@@ -64,6 +119,16 @@ class DockerSwarmProvider(Poller):
             return lambda lists: services(
                 lists.get(self._first) or (), lists.get(Wanted(NETWORKS)), port=port, memo=memo
             )
+        if self._config.role == "endpoints":
+            endpoints_memo = EndpointsMemo()
+            return lambda lists: endpoints(
+                lists.get(self._first) or (),
+                lists.get(Wanted(SERVICES)) or (),
+                lists.get(Wanted(NODES)) or (),
+                lists.get(Wanted(NETWORKS)),
+                options=self._options(),
+                memo=endpoints_memo,
+            )
         tasks_memo = TasksMemo()
         return lambda lists: tasks(
             lists.get(self._first) or (),
@@ -74,13 +139,21 @@ class DockerSwarmProvider(Poller):
             memo=tasks_memo,
         )
 
+    def _options(self) -> Options:
+        config = self._config
+        return Options(
+            int(config.port), config.scrape, self._networks, config.address_family, config.instance
+        )
+
     async def run(self, up: Up, /) -> None:
         """Sends the groups after every refresh of the cluster."""
         config = self._config
+        if AUTO in config.networks:
+            self._own = OwnNetworks(config, await asyncio.to_thread(own_container), timeout=self._timeout)
         self._cluster = Cluster.of(config.kind, config.all_hosts(), config, timeout=self._timeout)
         if config.learn_managers:
             self._cluster.learn_managers()
-        self._cluster.want(self, self._wanted)
+        self._cluster.want(self, self._wanted, interval=self._interval, changed=self.hint)
         await super().run(up)
 
     async def list(self) -> Sequence[TargetGroup]:
@@ -88,22 +161,49 @@ class DockerSwarmProvider(Poller):
         if self._cluster is None:
             raise RuntimeError("list() belongs to run()")
         lists = await self._cluster.lists(self._wanted, self._interval)
-        if lists is not self._lists and not lists.same_as(self._lists, self._wanted):
+        moved = await self._moved(lists)
+        if moved or (lists is not self._lists and not lists.same_as(self._lists, self._wanted)):
             large = lists.length() >= ON_THE_LOOP
-            self._mapped = await asyncio.to_thread(self._map, lists) if large else self._map(lists)
+            mapped = await asyncio.to_thread(self._map, lists) if large else self._map(lists)
+            self._tell(mapped.complaints, self._mapped.complaints)
+            self._mapped = mapped
         self._lists = lists
         return self._mapped.groups
+
+    async def _moved(self, lists: Lists) -> bool:
+        """Finds the networks that swarm-sd is on; whether they are others than before."""
+        if self._own is None:
+            return False
+        found = await self._own.find(lists.get(self._first) or ())
+        networks = tuple(
+            one for name in self._config.networks for one in (found if name == AUTO else (name,))
+        )
+        before, self._networks = self._networks, networks
+        return networks != before
+
+    def _tell(self, now: Sequence[str], before: Sequence[str]) -> None:
+        for complaint in sorted({*now} - {*before}):
+            log.warning("a label cannot be used", provider=self._name, err=complaint)
+        for complaint in sorted({*before} - {*now}):
+            log.info("a label that could not be used is mended or gone", provider=self._name, err=complaint)
 
     async def close(self) -> None:
         """Leaves the cluster to the others."""
         if self._cluster is not None:
             await self._cluster.release(self)
+        if self._own is not None:
+            await self._own.close()
 
     def skipped(self) -> Mapping[str, int]:
-        """Objects of the last answer that could not be used."""
+        """Objects of the last answer that could not be used; with role endpoints tasks without one, too."""
         odd = self._lists.skipped(self._first) if self._lists is not None else {}
-        return {**self._mapped.skipped, **odd}
+        untargeted = self._mapped.untargeted if self._config.role == "endpoints" else {}
+        return Counter(self._mapped.skipped) + Counter(untargeted) + Counter(odd)
 
     def hosts(self) -> tuple[HostStatus, ...]:
         """The managers."""
         return self._cluster.status() if self._cluster is not None else ()
+
+    def events(self) -> tuple[EventsStatus, ...]:
+        """The event stream of the active one."""
+        return self._cluster.events() if self._cluster is not None else ()

@@ -100,6 +100,18 @@ def parse_info(body: bytes | bytearray) -> Info:
     return _info(_status_rows(body))
 
 
+def trusted(info: Info) -> Info:
+    """``info`` if it can be believed; DiscoveryError where "no nodes" is "don't know"."""
+    if info.role == "replica" and not info.nodes and not info.skipped:
+        # before v1.0.0 a replica knows no node until the store changes; of any version, none while it
+        # cannot reach the store: "none" from it is "don't know"
+        raise DiscoveryError("replica_without_nodes", "is a replica that does not know any node (yet)")
+    if not info.nodes and info.skipped and "mesos_offer" not in info.skipped:
+        rows = sum(info.skipped.values())
+        raise DiscoveryError("not_understood", f"lists nodes, but none of {rows} rows can be understood")
+    return info
+
+
 class Reader:
     """``parse_info`` for answer after answer: one in which nothing lasting changed gives the Info before.
 

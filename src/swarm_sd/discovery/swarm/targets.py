@@ -28,6 +28,7 @@ NODES = "swarm_nodes"
 META = "__meta_swarm_"
 ROLE = META + "role"
 NODE_LABEL = META + "node_label_"
+NODE_ADDRESS = META + "node_address"
 
 Memo: TypeAlias = dict[tuple[str | None, ...], Labels]
 
@@ -83,16 +84,24 @@ def _by_address(target: Labels) -> tuple[str, str]:
 
 
 def _node(node: Node, port: str, scheme: str | None) -> Labels:
-    instance = _node_instance(node)
-    labels = {ADDRESS: join_host_port(node.host, port), "instance": instance, META + "node_address": instance}
+    labels = {ADDRESS: join_host_port(node.host, port), "instance": node_address(node)}
     if scheme:
         labels[SCHEME] = scheme
+    labels.update(node_meta(node))
+    return labels
+
+
+def node_meta(node: Node, exact: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The meta labels that speak of a node. ``exact``: its labels, where more is known than the row tells."""
+    labels = {NODE_ADDRESS: node_address(node)}
     if node.name:
         labels[META + "node_name"] = node.name
     for row, name in _ROWS:
         if value := node.rows.get(row):
             labels[name] = value
-    if text := node.rows.get("Labels"):
+    if exact is not None:
+        labels.update(meta_labels(NODE_LABEL, exact.items()))
+    elif text := node.rows.get("Labels"):
         labels.update(node_labels(text))
     return labels
 
@@ -104,7 +113,8 @@ _ROWS = (
 )
 
 
-def _node_instance(node: Node) -> str:
+def node_address(node: Node) -> str:
+    """``host:port`` as listed, IPv6 in brackets; the host alone where no port is."""
     return f"[{node.host}]" if node.address == node.host and ":" in node.host else node.address
 
 

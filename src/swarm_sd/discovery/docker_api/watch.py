@@ -1,0 +1,236 @@
+"""When a cluster is asked again: after events, while tasks settle, and now and then for what no event told.
+
+An event comes before the tasks follow, and most of what tasks do after it no event tells. So after an event
+the services it is about are asked for, again and again until they have settled; everything is asked for as
+often as a budget allows. Source: what real managers do, in docs/freshness.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
+
+import structlog
+
+from swarm_sd.discovery.docker_api.changes import Changes
+from swarm_sd.discovery.docker_api.event_stream import Event
+from swarm_sd.discovery.docker_api.events import Events
+from swarm_sd.provider import DiscoveryError
+
+log = structlog.stdlib.get_logger("discovery")
+
+DEBOUNCE = 0.02
+"""Seconds for which events are gathered: one change makes several."""
+
+CADENCE = ((2.0, 0.1), (10.0, 0.25), (60.0, 1.0))
+"""(age, pause) in seconds: how often a service that has changed is asked for by how long ago that was."""
+
+SURE_AFTER = 2.0
+"""Seconds after which a service whose tasks all rest is believed to have settled: they follow its event."""
+
+SOONEST = 1.0
+"""Seconds at least between two refreshes of everything that no event asked for."""
+
+IDLE_SHARE, BUSY_SHARE = 0.02, 0.2
+"""Shares of the time for which the cluster is asked: while nothing is known to change, and while it is."""
+
+LONGEST_BACKOFF = 5.0
+"""Seconds at most until a cluster that cannot tell is asked again."""
+
+MANY = 500
+"""Services; asking for so many is asking for everything."""
+
+TOLD_WITHIN = 5.0
+"""Seconds for which an event may come later than what it tells of was seen."""
+
+
+class Asked(Protocol):
+    """What a watch needs of a cluster. Whoever changes what stands tells the watch by ``refreshed``."""
+
+    async def refresh(self) -> None:
+        """Fetches every list. DiscoveryError while nobody can tell."""
+        ...
+
+    async def ask_for(self, changes: Changes) -> Collection[str]:
+        """Fetches what may have changed; the services that did. DiscoveryError as ``refresh``."""
+        ...
+
+    def moving(self, services: Collection[str]) -> set[str]:
+        """Those of the services that have a task on its way to another state."""
+        ...
+
+    def last_refresh(self) -> tuple[float, float]:
+        """(when the last fetch of every list began, monotonic; how many seconds it took)."""
+        ...
+
+
+class Watch:
+    """Keeps the lists of one cluster fresh.
+
+    ``interval``: seconds after which everything is asked for anyway. ``announced``: whether events tell of
+    every change that matters, so that as long as they come nothing else is asked for.
+    """
+
+    def __init__(
+        self, cluster: Asked, *, announced: Callable[[], bool], interval: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
+        self._announced = announced
+        self._interval = interval
+        self._changes = Changes()
+        self._taken = Changes()  # what the fetch that goes on answers
+        self._failures = 0  # in a row
+        self._since: dict[str, float] = {}  # service that may not have settled -> when it last changed
+        self._wake = asyncio.Event()
+        self._asked_at = float("-inf")  # monotonic: when a part was last asked for
+        self._took = 0.0  # seconds
+        self._told: dict[str, float] = {}  # object -> when an event told of it
+        self._untold: dict[str, float] = {}  # object -> when a change was found that no event told of
+        self._new_stream = True  # what a stream could not tell of is no fault of it
+        self.missed = 0
+        self.events: Events | None = None
+
+    # --- what happens
+
+    def heard(self, event: Event) -> None:
+        """Takes an event of a swarm."""
+        self._changes.heard(event)
+        self._note(event.id)
+
+    def heard_of_anything(self, event: Event) -> None:
+        """Takes an event where only the whole list helps, as with the containers of one engine."""
+        self._changes.everything = True
+        self._note(event.id)
+
+    def _note(self, name: str) -> None:
+        self._told[name] = time.monotonic()
+        self._untold.pop(name, None)
+        self._wake.set()
+
+    def connected(self) -> None:
+        """Takes it that an event stream has begun: what happened before it no event will tell."""
+        self._changes.everything = self._new_stream = True
+        self._wake.set()
+
+    def lost(self) -> None:
+        """Takes it that a stream has ended, perhaps with its host: time to know who answers."""
+        self._changes.everything = True
+        self._wake.set()
+
+    def begins(self) -> None:
+        """Takes it that a fetch of every list begins: it answers all that is known to have changed so far."""
+        self._taken, self._changes = self._changes, Changes()
+
+    def failed(self) -> None:
+        """Takes it that it failed."""
+        self._changes.everything = True
+
+    def refreshed(self, services: Collection[str], objects: Iterable[str]) -> None:
+        """Takes what it found changed: services with such tasks, and the IDs of other objects."""
+        now = time.monotonic()
+        if not self._new_stream and self.events is not None and self.events.connected:
+            for name in objects:
+                if now - self._told.get(name, float("-inf")) > TOLD_WITHIN:
+                    self._untold.setdefault(name, now)
+        self._new_stream = False
+        self._settle({*services, *self._taken.services})
+        self._wake.set()
+
+    # --- what is done
+
+    async def run(self) -> None:
+        """Asks whenever it is due, until cancelled."""
+        while True:
+            await self._wait()
+            try:
+                await self._ask()
+            except DiscoveryError:  # whoever wants the lists hears of it too, and complains
+                self._failures += 1
+                await asyncio.sleep(
+                    min(SOONEST * 2**self._failures, LONGEST_BACKOFF) * random.uniform(0.5, 1)
+                )
+            else:
+                self._failures = 0
+            self._judge_the_stream()
+
+    async def _wait(self) -> None:
+        while (left := self._next()[0] - time.monotonic()) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+            await asyncio.sleep(DEBOUNCE)
+
+    def _next(self) -> tuple[float, bool]:
+        """(when to ask next, monotonic; whether for everything)."""
+        everything = self._everything_due()
+        part = float("inf")
+        if self._changes:
+            part = self._asked_at + self._took / BUSY_SHARE
+        elif self._since:
+            part = self._asked_at + max(self._took / BUSY_SHARE, self._pause())
+        too_much = self._changes.everything or len(self._changes.services) + len(self._since) > MANY
+        if too_much or everything <= max(part, time.monotonic()):
+            return everything, True
+        return part, False
+
+    def _everything_due(self) -> float:
+        began, took = self._cluster.last_refresh()
+        pause = self._interval()
+        if self._changes.everything or len(self._changes.services) + len(self._since) > MANY:
+            pause = min(pause, took + took / BUSY_SHARE)
+        elif not (self._announced() and self._trusted()):
+            pause = min(pause, max(SOONEST, took / IDLE_SHARE))
+        return began + pause
+
+    def _pause(self) -> float:
+        youngest = time.monotonic() - max(self._since.values())
+        return next((pause for age, pause in CADENCE if youngest < age), CADENCE[-1][1])
+
+    def _trusted(self) -> bool:
+        return self.events is not None and self.events.connected and not self._untold
+
+    async def _ask(self) -> None:
+        _, everything = self._next()
+        if everything:
+            await self._cluster.refresh()
+            return
+        changes, self._changes = self._changes, Changes()  # the cursor, before the list
+        wanted = Changes({*changes.services, *self._since}, changes.nodes, changes.networks)
+        started = time.monotonic()
+        try:
+            changed = await self._cluster.ask_for(wanted)
+        except DiscoveryError:
+            self._changes.everything = True
+            raise
+        self._asked_at = time.monotonic()
+        self._took = self._asked_at - started
+        self._settle({*changes.services, *changed})
+
+    def _settle(self, changed: Collection[str]) -> None:
+        """From now on these services are asked for until they have settled."""
+        now = time.monotonic()
+        self._since.update(dict.fromkeys(changed, now))
+        moving = self._cluster.moving(self._since.keys())
+        longest = CADENCE[-1][0]
+        self._since = {
+            service: since
+            for service, since in self._since.items()
+            if now - since < (longest if service in moving else SURE_AFTER)
+        }
+
+    def _judge_the_stream(self) -> None:
+        now = time.monotonic()
+        self._told = {name: at for name, at in self._told.items() if now - at < TOLD_WITHIN}
+        missed = [name for name, at in self._untold.items() if now - at > TOLD_WITHIN]
+        for name in missed:
+            del self._untold[name]
+        if missed and self.events is not None:
+            self.missed += len(missed)
+            log.info("events missed changes, the stream is opened anew", changes=len(missed))
+            self.events.reconnect()
