@@ -73,11 +73,12 @@ def running(program: str | Path, *flags: str, port: int) -> Iterator[None]:
 def swarm_sd(hosts: Sequence[str], interval: str, folder: str) -> Iterator[int]:
     """``swarm-sd serve`` with a job named like each role; its port."""
     port, config = free_port(), Path(folder, "swarm-sd.yml")
-    entry = f"hosts: {json.dumps(hosts)}\n    refresh_interval: {interval}{RULES}"
+    entry = f"hosts: {json.dumps(hosts)}\n    refresh_interval: {interval}"
+    own = {"endpoints": "\n    scrape: all"}
     config.write_text(
         "scrape_configs:\n"
         + "".join(
-            f"- job_name: {role}\n  dockerswarm_sd_configs:\n  - role: {role}\n    {entry}"
+            f"- job_name: {role}\n  dockerswarm_sd_configs:\n  - role: {role}\n    {entry}{own.get(role, '')}{RULES}"
             for role in roles()
         )
     )

@@ -4,50 +4,33 @@
 relabelling that keeps 1 % of the services. First nothing changes and a collector fetches the relabelled list
 every 5 s. Then a task fails twenty times, one every half second, each with the event of its service. Then
 as many again, one after the other, with a look at the list every 20 ms: how long until it is right.
-The longest pause is how late a timer of 5 ms came within the daemon (``loop_lag.py``).
+The longest pause is how late a timer of 5 ms came within the daemon (``loop_lag.py``): also at the start, and
+when 1 % of the tasks had changed and no event told of it.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.daemon import free_port, get, wait_for
+from benchmarks.daemon import get
 from benchmarks.measure import cpu_seconds, memory, table
+from benchmarks.probed import LOOK, Report, Tool, probed
 from benchmarks.swarm_mode import mock
 
 SIZES = ((50, 1_000, 30), (500, 10_000, 60), (5_000, 100_000, 130))
 """(nodes, tasks, seconds in which nothing changes): several refreshes, the largest two intervals."""
 
 CHANGES, PAUSE = 20, 0.5
-FETCH, LOOK = 5.0, 0.02
+SILENT = 0.01  # of the tasks
+FETCH = 5.0
 _SETTLED = 3.0  # seconds after which a change is over: services are asked for again for two
 _EVERY = 100  # every so many services are kept
-
-CONFIG = """
-global: {{scrape_interval: 1h}}
-scrape_configs:
-- job_name: tasks
-  dockerswarm_sd_configs:
-  - {{host: 'http://127.0.0.1:{port}', role: tasks, refresh_interval: 60s}}
-  relabel_configs:
-  - {{source_labels: [__meta_dockerswarm_service_name], regex: 'service-\\d+00', action: keep}}
-  - {{source_labels: [__meta_dockerswarm_task_id], target_label: task}}
-  - {{source_labels: [__meta_dockerswarm_task_state], target_label: state}}
-"""
 
 
 class Asked(NamedTuple):
@@ -75,75 +58,10 @@ class Swarm:
         found: Mapping[str, Any] = done
         return found
 
-
-class Probe:
-    """A process with ``loop_lag.py`` in it, and its report."""
-
-    def __init__(self, pid: int, report: Path) -> None:
-        self.pid = pid
-        self._report = report
-
-    def report(self) -> Mapping[str, Any]:
-        """What was found since it was asked last."""
-        self._report.unlink(missing_ok=True)
-        os.kill(self.pid, signal.SIGUSR1)
-        while not self._report.exists():
+    def change_some(self, share: float) -> None:
+        """Changes so many tasks, which no event tells."""
+        while not json.loads(get(f"{self.url}/__change?share={share}"))["changed"]:
             time.sleep(LOOK)
-        found: Mapping[str, Any] = json.loads(self._report.read_text())
-        return found
-
-
-class Tool(Probe):
-    """The daemon: its process, its report, its list."""
-
-    def __init__(self, pid: int, report: Path, port: int, idle: Probe) -> None:
-        super().__init__(pid, report)
-        self._idle = idle
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self._etag, self._states = "", dict[str, str]()
-
-    def reports(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """What was found since then in the daemon, and in a process that does nothing."""
-        return self.report(), self._idle.report()
-
-    def states(self) -> Mapping[str, str]:
-        """State by task, of the relabelled list: asked for with the ETag of the last one."""
-        headers = {"If-None-Match": self._etag, "Accept-Encoding": "identity"}
-        self._connection.request("GET", "/sd/tasks?relabel=1", headers=headers)
-        response = self._connection.getresponse()
-        body = response.read()
-        if response.status == 200:
-            self._etag = response.headers["ETag"]
-            self._states = {group["labels"]["task"]: group["labels"]["state"] for group in json.loads(body)}
-        return self._states
-
-
-@contextmanager
-def probed(swarm: int) -> Iterator[Tool]:
-    """The daemon on the swarm at this port, as soon as its list is there."""
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder, port = Path(name), free_port()
-        (folder / "prometheus.yml").write_text(CONFIG.format(port=swarm))
-        idle = Probe(stack.enter_context(_probe(folder / "idle", "IDLE")), folder / "idle")
-        flags = [f"--config.file={folder}/prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
-        pid = stack.enter_context(_probe(folder / "report", "serve", *flags))
-        wait_for(f"http://127.0.0.1:{port}/-/ready")
-        tool = Tool(pid, folder / "report", port, idle)
-        while not tool.states():
-            time.sleep(LOOK)
-        yield tool
-
-
-@contextmanager
-def _probe(report: Path, *command: str) -> Iterator[int]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.loop_lag", report, *command], stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 class Spent(NamedTuple):
@@ -224,9 +142,7 @@ class Figures(NamedTuple):
     changing: Spent
     delays: list[float]
     most: float  # RSS in MiB
-    reports: Mapping[
-        str, tuple[Mapping[str, Any], Mapping[str, Any]]
-    ]  # by phase: the daemon's, an idle one's
+    reports: Mapping[str, tuple[Report, Report]]  # by phase: the daemon's, an idle process's
 
 
 def measured(nodes: int, tasks: int, seconds: float) -> Figures:
@@ -234,14 +150,21 @@ def measured(nodes: int, tasks: int, seconds: float) -> Figures:
     kept = list(range(0, tasks // 20, _EVERY))
     with mock(nodes, tasks) as port, probed(port) as tool:
         swarm = Swarm(port)
+        reports = {"start": tool.reports()}
         rest(swarm, tool)
         tool.reports()
         quiet = spent(swarm, tool, lambda: fetching(tool, seconds))
-        reports = {"nothing changes": tool.reports()}
+        reports["nothing changes"] = tool.reports()
         rest(swarm, tool)
         tool.reports()
         changing = spent(swarm, tool, lambda: changes(swarm, tool, kept))
         reports["changes"] = tool.reports()
+        rest(swarm, tool)
+        tool.reports()
+        swarm.change_some(SILENT)
+        rest(swarm, tool)
+        tool.states()
+        reports[f"{SILENT:.0%} changed, without events"] = tool.reports()
         rest(swarm, tool)
         times = delays(swarm, tool, kept)
         return Figures(quiet, changing, times, memory(tool.pid)[1], reports)

@@ -133,6 +133,16 @@ async def test_a_mass_loss_that_lasts_is_believed_when_an_answer_still_says_so(m
     assert (feed.targets(), feed.held_since, len(changes)) == (1, None, before + 1)
 
 
+async def test_a_loss_that_the_provider_was_told_of_is_taken_at_once(make):
+    feed, _ = await make("web", "db")
+    feed._provider.announced = lambda source: source == "web"
+    feed.up([ten("web"), group("db", "d0:1", "d1:1")])
+    feed.up([TargetGroup("web")])
+    assert (feed.targets(), feed.holds) == (2, 0)
+    feed.up([TargetGroup("db")])
+    assert (feed.targets(), feed.holds) == (2, 1), "of the other it was told nothing"
+
+
 async def test_targets_that_are_replaced_are_no_loss(make):
     feed, _ = await make("nodes")
     feed.up([ten()])

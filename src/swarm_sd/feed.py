@@ -12,6 +12,7 @@ import structlog
 from swarm_sd.brake import MassLoss, lost_share
 from swarm_sd.model import TargetGroup
 from swarm_sd.provider import (
+    Announced,
     Partial,
     PartlyFixed,
     ProviderStatus,
@@ -95,14 +96,10 @@ class Feed:
         """Takes an update: one change, however many groups. Never waits."""
         self._heard_anything = True
         self._heard.update(group.source for group in groups)
-        fixed: frozenset[str] = frozenset()
-        if isinstance(self._provider, PartlyFixed):
-            fixed = self._provider.fixed()
         update = {**self._held, **{group.source: group for group in groups}, **self._gone()}
         changed = False
         if any(self.groups.get(source) != group for source, group in update.items()):
-            # what cannot be lost would hide how much of the rest is: 3 masters and none of 3 nodes is no half
-            lost = lost_share(self.groups, (group for group in update.values() if group.source not in fixed))
+            lost = lost_share(self.groups, self._judged(update.values()))
             if lost > self._brake.share and self._brake.hold > 0 and not (groups and self._lasted()):
                 self._hold(update, lost)
             else:
@@ -116,6 +113,18 @@ class Feed:
             changed = True
         if changed:
             self._changed()
+
+    def _judged(self, groups: Iterable[TargetGroup]) -> list[TargetGroup]:
+        """Those whose loss may be a slip of a list."""
+        # what cannot be lost would hide how much of the rest is: 3 masters and none of 3 nodes is no half
+        fixed: frozenset[str] = frozenset()
+        if isinstance(self._provider, PartlyFixed):
+            fixed = self._provider.fixed()
+        judged = [group for group in groups if group.source not in fixed]
+        if isinstance(self._provider, Announced):
+            announced = self._provider.announced
+            judged = [group for group in judged if not announced(group.source)]
+        return judged
 
     def _gone(self) -> dict[str, TargetGroup]:
         """Restored groups that the provider, now that its list is complete, does not have any more."""

@@ -157,6 +157,15 @@ class PartlyFixed(Protocol):
 
 
 @runtime_checkable
+class Announced(Protocol):
+    """A provider that is told of changes beside its lists, as by events. Optional."""
+
+    def announced(self, source: str, /) -> bool:
+        """Whether it was told just now of a change of that group: what it loses is no surprise. No I/O."""
+        ...
+
+
+@runtime_checkable
 class Recalling(Protocol):
     """A provider that can learn from the groups of an earlier life. Optional."""
 

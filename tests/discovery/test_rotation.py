@@ -5,8 +5,15 @@ import time
 
 import pytest
 
+from swarm_sd.discovery.docker_api.client import DockerAPI
+from swarm_sd.discovery.docker_api.host import Host
+from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.discovery.rotation import Rotation
+from swarm_sd.discovery.swarm.info import parse_info
 from swarm_sd.provider import DiscoveryError
+from swarm_sd.sim import faults
+from swarm_sd.sim.clusters import example
+from swarm_sd.sim.manager import Manager
 
 
 class Hosts:
@@ -158,3 +165,157 @@ async def test_a_learned_host_that_is_forgotten_while_it_is_asked_is_no_crash():
 
     assert await rotation.ask(question) == ("b", 2)
     assert [status.name for status in rotation.status()] == ["b"]
+
+
+# --- hosts that never answer what they took at a bad moment
+
+
+class Deaf:
+    """Hosts that never answer the first ``deaf`` questions each; then a value or a DiscoveryError."""
+
+    def __init__(self, deaf, answer=1, limit=10.0):
+        self.deaf = deaf
+        self.answer = answer
+        self.limit = limit
+        self.asked = []
+        self.ended = []
+
+    async def __call__(self, host):
+        self.asked.append(host)
+        number = self.asked.count(host)
+        try:
+            if number <= self.deaf:
+                async with asyncio.timeout(self.limit):
+                    await asyncio.Event().wait()
+        except TimeoutError:
+            raise DiscoveryError("timeout", f"{host}: no answer") from None
+        finally:
+            self.ended.append((host, number))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def since_now():
+    started = time.monotonic()
+    return lambda _host: time.monotonic() - started
+
+
+async def test_a_silent_host_is_asked_anew_and_nothing_is_left_of_the_first_question():
+    hosts, rotation = Deaf(1), Rotation(["a"], again=(0.02,))
+    assert await rotation.ask(hosts, silence=since_now()) == ("a", 1)
+    assert hosts.asked == ["a", "a"]
+    assert sorted(hosts.ended) == [("a", 1), ("a", 2)]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    [status] = rotation.status()
+    assert (status.state, dict(status.failures)) == ("up", {})
+
+
+async def test_it_is_asked_anew_only_when_everybody_was_asked():
+    hosts, rotation = Deaf(1), Rotation(["a", "b", "c"], patience=0.1, again=(0.01,))
+    host, _ = await rotation.ask(hosts, silence=since_now())
+    assert hosts.asked[:3] == ["a", "b", "c"]
+    assert len(hosts.asked) > 3
+    assert [one.state for one in rotation.status()].count("up") == 1
+    assert next(one for one in rotation.status() if one.active).name == host
+    assert {reason for one in rotation.status() for reason in one.failures} <= {"slow"}
+    assert all(sum(one.failures.values()) <= 1 for one in rotation.status())
+
+
+async def test_it_is_asked_so_many_times_at_most_and_given_up_with_the_first_question():
+    hosts, rotation = Deaf(99, limit=0.3), Rotation(["a"], again=(0.01, 0.02))
+    started = time.monotonic()
+    with pytest.raises(DiscoveryError) as caught:
+        await rotation.ask(hosts, silence=since_now())
+    assert hosts.asked == ["a", "a", "a"]
+    assert caught.value.reason == "timeout"
+    assert dict(rotation.status()[0].failures) == {"timeout": 1}
+    assert time.monotonic() - started < 5
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_between_two_questions_to_a_host_is_as_much_time_however_long_it_was_silent():
+    times = []
+
+    async def question(host):
+        times.append(time.monotonic())
+        if len(times) < 3:
+            await asyncio.Event().wait()
+        return 1
+
+    await Rotation(["a"], again=(0.05, 0.1)).ask(question, silence=lambda _host: 100.0)
+    assert times[1] - times[0] >= 0.05
+    assert times[2] - times[1] >= 0.1
+
+
+async def test_a_second_question_that_fails_takes_nothing_from_the_first():
+    released = asyncio.Event()
+    asked = []
+
+    async def question(host):
+        asked.append(host)
+        if len(asked) == 1:
+            await released.wait()
+            return 1
+        released.set()
+        raise refused(host)
+
+    assert await Rotation(["a"], again=(0.01,)).ask(question, silence=since_now()) == ("a", 1)
+    assert asked == ["a", "a"]
+
+
+@pytest.mark.parametrize("silence", [None, lambda _host: 0.0], ids=["nobody can tell", "it is sending"])
+async def test_a_host_of_which_no_silence_is_known_is_asked_once(silence):
+    hosts = Deaf(99, limit=0.1)
+    with pytest.raises(DiscoveryError):
+        await Rotation(["a"], again=(0.01, 0.01)).ask(hosts, silence=silence)
+    assert hosts.asked == ["a"]
+
+
+async def test_a_bug_that_the_second_answer_brings_out_is_told():
+    rotation = Rotation(["a"], again=(0.01,))
+    with pytest.raises(DiscoveryError, match="KeyError"):
+        await rotation.ask(Deaf(1, answer=KeyError("bug")), silence=since_now())
+    assert dict(rotation.status()[0].failures) == {"bug": 1}
+
+
+# --- the same of a Docker API
+
+
+def api_of(*managers, again=(0.1,)):
+    api = DockerAPI([Host.from_yaml(one.url) for one in managers], HTTPClientConfig())
+    api.rotation._again = again
+    return api
+
+
+async def test_a_manager_that_never_answers_its_first_request_answers_the_second():
+    async with Manager(example()) as manager:
+        manager.inject(faults.Hang(), times=1)
+        api = api_of(manager)
+        started = time.monotonic()
+        _, info = await api.get("/info", parse_info)
+        await api.close()
+        assert time.monotonic() - started < 5
+        assert len(info.nodes) == len(example().engines)
+        assert manager.count("/info") == 2
+
+
+async def test_a_manager_that_is_sending_is_not_asked_twice():
+    async with Manager(example()) as manager:
+        manager.inject(faults.Slow(step=1000, pause=0.1))
+        api = api_of(manager)
+        await api.get("/info", parse_info)
+        await api.close()
+        assert manager.count("/info") == 1
+
+
+async def test_what_it_answered_before_does_not_hide_that_it_is_silent_now():
+    async def question(host, get):
+        return await get("/info", parse_info), await get("/version", bytes)
+
+    async with Manager(example()) as manager:
+        manager.inject(faults.Hang(), path="/version", times=1)
+        api = api_of(manager)
+        await api.ask(question)
+        await api.close()
+        assert (manager.count("/info"), manager.count("/version")) == (2, 2)

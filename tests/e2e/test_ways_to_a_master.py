@@ -170,11 +170,26 @@ class Proxy:
             host, _, port = authority.partition(":")
             there, back = await asyncio.open_connection(host, int(port))
             back.write(f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
-            writer.write(await there.read())
+            await self._pass_on(reader, there, writer)
             back.close()
             await back.wait_closed()
         writer.close()
         await writer.wait_closed()
+
+    @staticmethod
+    async def _pass_on(
+        reader: asyncio.StreamReader, there: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Each piece as it comes, until one of both sides leaves."""
+        leaving = asyncio.create_task(reader.read())
+        while True:
+            piece = asyncio.create_task(there.read(65536))
+            await asyncio.wait((piece, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not piece.done() or not piece.result():
+                piece.cancel()
+                leaving.cancel()
+                return
+            writer.write(piece.result())
 
 
 async def test_a_master_is_asked_through_the_proxy(swarm: Swarm, swarm_sd: StartSwarmSD) -> None:
@@ -182,7 +197,7 @@ async def test_a_master_is_asked_through_the_proxy(swarm: Swarm, swarm_sd: Start
     async with proxy.listening() as url:
         sd = await swarm_sd(swarm.config("swarm", f"proxy_url: {url}"))
         await becomes(sd.addresses, swarm.targets())
-        assert set(proxy.asked) == {f"{swarm.urls[0]}/info"}
+        assert set(proxy.asked) == {f"{swarm.urls[0]}/info", f"{swarm.urls[0]}/events"}
         await sd.stop()
 
 

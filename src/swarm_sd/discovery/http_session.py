@@ -30,6 +30,9 @@ Body: TypeAlias = bytes | bytearray
 
 _READ_AHEAD = 1024 * 1024
 
+_CONNECTIONS = 32
+"""To one host: a few lists at once, some of them asked for a second time because it is silent, and events."""
+
 
 class Request(NamedTuple):
     """What is asked besides the URL; ``headers`` are sent along with those of the options.
@@ -175,9 +178,11 @@ class HTTPSession:
     def _open(self) -> aiohttp.ClientSession:
         connector: aiohttp.BaseConnector
         if self._socket_path is not None:
-            connector = aiohttp.UnixConnector(self._socket_path, limit=8)
+            connector = aiohttp.UnixConnector(self._socket_path, limit=_CONNECTIONS)
         else:
-            connector = aiohttp.TCPConnector(limit=0, limit_per_host=8, ttl_dns_cache=10, resolver=Resolver())
+            connector = aiohttp.TCPConnector(
+                limit=0, limit_per_host=_CONNECTIONS, ttl_dns_cache=10, resolver=Resolver()
+            )
         return aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),

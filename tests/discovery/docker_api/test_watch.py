@@ -335,3 +335,17 @@ async def test_an_engine_tells_of_its_containers_at_once():
             await until(lambda: seen.values_of("__meta_docker_container_name") == ["/db"])
             assert fetched(daemon, "/containers/json") <= 5
             assert job.status().events[0].connected
+
+
+async def test_it_is_known_of_which_groups_events_have_told(swarm, monkeypatch):
+    monkeypatch.setattr(watch, "ANNOUNCED_FOR", 0.5)
+    async with Daemon.on(swarm, "mgr1") as daemon:
+        job = provider(daemon, interval=60)
+        async with running(job) as (seen,):
+            await agree(swarm, seen)
+            web, db = (f"task/{swarm.service(name)['ID']}" for name in ("web", "db"))
+            swarm.remove_service("web")
+            await live(swarm)
+            await until(lambda: job.announced(web))
+            assert not job.announced(db)
+            await until(lambda: not job.announced(web))

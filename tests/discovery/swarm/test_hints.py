@@ -259,6 +259,19 @@ async def test_a_list_that_fails_without_a_hint_makes_none():
     assert made._timer is None
 
 
+async def test_a_list_that_works_ends_the_waiting_after_one_that_failed():
+    hinted = asyncio.Event()
+    made = hints_of(hinted.set)
+    for _ in range(9):
+        with pytest.raises(DiscoveryError):
+            async with made.listing():
+                raise DiscoveryError("status", "500")
+    async with made.listing():
+        pass
+    made._tell()
+    await asyncio.wait_for(hinted.wait(), 4)  # it would have been five seconds at least
+
+
 async def test_lists_take_a_fifth_of_the_time_at_most_however_many_events_come():
     hinted = asyncio.Event()
     made = hints_of(hinted.set)

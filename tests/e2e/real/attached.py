@@ -44,9 +44,9 @@ async def attached(engine: Engine, networks: Sequence[str]) -> AsyncIterator[Pat
     spec = {"Image": IMAGE, "Cmd": ["sleep", "100000"], "HostConfig": {"NetworkMode": first}}
     made = await engine.apost("/containers/create", spec, name=name)
     try:
-        await engine.apost(f"/containers/{name}/start")
         for network in others:
             await engine.apost(f"/networks/{network}/connect", {"Container": name})
+        await engine.apost(f"/containers/{name}/start")
         pid = await asyncio.to_thread(wait, lambda: _process(made["Id"]), "the container's process")
         yield Path(f"/proc/{pid}/ns/net")
     finally:

@@ -66,6 +66,10 @@ class DockerProvider:
             await asyncio.sleep(self._grace)
             up(())
 
+    def announced(self, source: str, /) -> bool:
+        """Whether events have told of the group's container just now."""
+        return any(engine.announced(source) for engine in self._engines)
+
     def status(self) -> ProviderStatus:
         """All engines together."""
         return together([engine.status() for engine in self._engines])
@@ -136,6 +140,10 @@ class _Engine(Poller):
         """Objects of the last answer that could not be used."""
         odd = self._lists.skipped(self._wanted[0]) if self._lists is not None else {}
         return {**self._mapped.skipped, **odd}
+
+    def announced(self, source: str) -> bool:
+        """Whether events have told of the group's container just now."""
+        return self._cluster is not None and self._cluster.announced(source.rpartition("/")[2])
 
     def hosts(self) -> tuple[HostStatus, ...]:
         """The engine."""

@@ -43,6 +43,12 @@ from swarm_sd.scalars import Secret
 _SOONEST = 0.75
 """An answer that is younger than this part of the asker's interval serves it too."""
 
+ON_THE_LOOP = 2000
+"""Lists with this many objects or more are compared in a thread."""
+
+_PART_WITHIN = 10.0
+"""Seconds that asking for a part may take, however many managers are silent."""
+
 _STREAM_FIRST = 0.5
 """Seconds for which the first fetch waits for the event stream to begin."""
 
@@ -194,21 +200,8 @@ class Cluster:
 
     def _fetched(self, task: asyncio.Task[Lists]) -> None:
         self._fetching = None
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None:
-            self._error = error if isinstance(error, DiscoveryError) else None
-            if self._watch is not None:
-                self._watch.failed()
-            return
-        self._probe_another()
-        before, self._last, self._error = self._last, task.result(), None
-        self._took = time.monotonic() - self._began
-        if self._watch is not None:
-            self._watch.refreshed(changed_services(before, self._last), changed_objects(before, self._last))
-            if self._watch.events is not None:
-                self._watch.events.follow()
+        if not task.cancelled():
+            task.exception()  # told to whoever waits, if anybody still does
 
     def _probe_another(self) -> None:
         """Now and then asks a manager that is not the active one how it fares: for its state alone."""
@@ -255,13 +248,20 @@ class Cluster:
             return lists
 
         try:
-            _, lists = await self._api.ask(question)
-        except DiscoveryError:
-            self._began = float("-inf")  # what stands is older than an event: nobody is served with it
-            raise
+            async with asyncio.timeout(_PART_WITHIN):
+                _, lists = await self._api.ask(question)
+        except TimeoutError:
+            raise self._too_old("timeout", f"no answer to a small question in {_PART_WITHIN:g} s") from None
+        except DiscoveryError as err:
+            raise self._too_old(err.reason, str(err)) from err
         if lists is None:
-            raise DiscoveryError("refused_filter", "an object of the swarm has gone while it was asked for")
+            raise self._too_old("refused_filter", "an object of the swarm has gone while it was asked for")
         return lists
+
+    def _too_old(self, reason: str, message: str) -> DiscoveryError:
+        """What stands is older than an event: nobody is served with it."""
+        self._began = float("-inf")
+        return DiscoveryError(reason, message)
 
     def _differs(self, wanted: Wanted, before: Lists | None) -> bool:
         now = self._last
@@ -293,11 +293,37 @@ class Cluster:
                     await self._watch.events.tried(_STREAM_FIRST)
                 self._watch.begins()
             self._began = time.monotonic()
-            self.fetches += 1
-            asked = asked_for(self._wants())
-            self._readers = {one: reader for one, reader in self._readers.items() if one in asked.values()}
-            _, lists = await self._api.ask(lambda host, get: self._ask(host, get, asked))
+            try:
+                before, lists = self._last, await self._round()
+            except Exception as err:
+                self._error = err if isinstance(err, DiscoveryError) else None
+                if self._watch is not None:
+                    self._watch.failed()
+                raise
+            self._last, self._error = lists, None
+            self._took = time.monotonic() - self._began
+            await self._compare(before, lists)
             return lists
+
+    async def _round(self) -> Lists:
+        self.fetches += 1
+        asked = asked_for(self._wants())
+        self._readers = {one: reader for one, reader in self._readers.items() if one in asked.values()}
+        _, lists = await self._api.ask(lambda host, get: self._ask(host, get, asked))
+        self._probe_another()
+        return lists
+
+    async def _compare(self, before: Lists | None, now: Lists) -> None:
+        """Tells the watch what changed."""
+        if self._watch is None:
+            return
+        if now.length() < ON_THE_LOOP:
+            changed = _changed(before, now)
+        else:
+            changed = await asyncio.to_thread(_changed, before, now)
+        self._watch.refreshed(*changed)
+        if self._watch.events is not None:
+            self._watch.events.follow()
 
     async def _ask(self, host: Host, get: Get, asked: Mapping[tuple[str, str], Asked]) -> Lists:
         once = tuple(dict.fromkeys(asked.values()))
@@ -352,6 +378,10 @@ class Cluster:
                 raise DiscoveryError("stale", f"{host}: its answer is older than one already seen ({back})")
         self._versions, self._answered = seen, host
 
+    def announced(self, name: str) -> bool:
+        """Whether events have told of the object of that ID just now."""
+        return self._watch is not None and self._watch.announced(name)
+
     def events(self) -> tuple[EventsStatus, ...]:
         """How the event stream fares."""
         watch = self._watch
@@ -360,6 +390,10 @@ class Cluster:
     def status(self) -> tuple[HostStatus, ...]:
         """What is known of each host."""
         return self._api.status()
+
+
+def _changed(before: Lists | None, now: Lists) -> tuple[set[str], set[str]]:
+    return changed_services(before, now), changed_objects(before, now)
 
 
 def _concerns_only(asked: Asked, error: DiscoveryError) -> bool:

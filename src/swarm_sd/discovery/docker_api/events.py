@@ -53,7 +53,8 @@ class Events:
     """Follows ``/events`` of whichever host is active, until cancelled.
 
     ``heard`` gets each event. ``connected`` is called when a stream has begun: what happened before it is
-    not told any more. ``lost`` is called when one has ended that lasted: its host may be gone.
+    not told any more. ``lost`` is called when one has ended that lasted, or the first could not begin after
+    it: its host may be gone.
     """
 
     def __init__(
@@ -155,7 +156,8 @@ class Events:
         if not self._counts.connected and not self._complained:
             # that a stream ends is normal; that none can be had is worth a word, once
             self._complained = True
-            log.info("no events, asking more often instead", reason=err.reason, err=str(err))
+            self._lost()
+            log.info("no events: changes are found by asking", reason=err.reason, err=str(err))
         self._counts.last_error = str(err)
 
     @property

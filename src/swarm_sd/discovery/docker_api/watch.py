@@ -43,6 +43,9 @@ LONGEST_BACKOFF = 5.0
 MANY = 500
 """Services; asking for so many is asking for everything."""
 
+ANNOUNCED_FOR = 60.0
+"""Seconds for which the loss of what an event told of surprises nobody."""
+
 TOLD_WITHIN = 5.0
 """Seconds for which an event may come later than what it tells of was seen."""
 
@@ -139,6 +142,10 @@ class Watch:
         self._settle({*services, *self._taken.services})
         self._wake.set()
 
+    def announced(self, name: str) -> bool:
+        """Whether an event has told of the object of that ID just now."""
+        return time.monotonic() - self._told.get(name, float("-inf")) < ANNOUNCED_FOR
+
     # --- what is done
 
     async def run(self) -> None:
@@ -152,6 +159,9 @@ class Watch:
                 await asyncio.sleep(
                     min(SOONEST * 2**self._failures, LONGEST_BACKOFF) * random.uniform(0.5, 1)
                 )
+            except Exception:  # ours; without the watch changes would only be seen every interval
+                log.exception("a change could not be looked at")
+                await asyncio.sleep(LONGEST_BACKOFF)
             else:
                 self._failures = 0
             self._judge_the_stream()
@@ -226,7 +236,7 @@ class Watch:
 
     def _judge_the_stream(self) -> None:
         now = time.monotonic()
-        self._told = {name: at for name, at in self._told.items() if now - at < TOLD_WITHIN}
+        self._told = {name: at for name, at in self._told.items() if now - at < ANNOUNCED_FOR}
         missed = [name for name, at in self._untold.items() if now - at > TOLD_WITHIN]
         for name in missed:
             del self._untold[name]

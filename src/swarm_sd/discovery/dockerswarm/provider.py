@@ -200,6 +200,10 @@ class DockerSwarmProvider(Poller):
         untargeted = self._mapped.untargeted if self._config.role == "endpoints" else {}
         return Counter(self._mapped.skipped) + Counter(untargeted) + Counter(odd)
 
+    def announced(self, source: str, /) -> bool:
+        """Whether events have told of the group's service or node just now."""
+        return self._cluster is not None and self._cluster.announced(source.partition("/")[2])
+
     def hosts(self) -> tuple[HostStatus, ...]:
         """The managers."""
         return self._cluster.status() if self._cluster is not None else ()

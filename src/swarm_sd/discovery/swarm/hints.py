@@ -17,8 +17,8 @@ DEBOUNCE = 0.02
 """Seconds for which events are gathered: one change makes several."""
 
 SHARE, RESERVE = 0.2, 2
-"""The share of the time that lists may take if events make them, and how many may be ahead of it: a container
-that starts tells of its creation, its network and its start, one after the other.
+"""The share of the time for lists that are made because of events, and how many may be made ahead of it: a
+container that starts tells of its creation, its network and its start, one after the other.
 """
 
 STREAM_FIRST = 0.5
@@ -53,18 +53,20 @@ class Hints:
     def __init__(self, api: DockerAPI, *, hint: Callable[[], None], matters: Callable[[Event], bool]) -> None:
         self._hint = hint
         self._matters = matters
-        self._events = Events(api, heard=self._heard, connected=self._tell)
+        self._events = Events(api, heard=self._heard, connected=self._tell, lost=self._tell)
         self._following: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._told = False
+        self._asked = False  # the list that is made next is made because of events
         self._first = True
         self._listing = False
         self._failures = 0  # in a row
-        self._due = self._paid = float("-inf")  # monotonic: no hint before; lists are paid for until then
+        # monotonic: no hint before these two; lists are paid for until the third
+        self._due = self._backoff = self._paid = float("-inf")
 
     def start(self) -> None:
         """Follows the events from now on."""
-        self._told = self._listing = False
+        self._told = self._asked = self._listing = False
         self._first = True
         self._following = asyncio.create_task(self._events.run())
 
@@ -84,6 +86,7 @@ class Hints:
             await self._events.tried(STREAM_FIRST)
             self._first = False
         told, self._told = self._told, False
+        asked, self._asked = self._asked, False
         began = time.monotonic()
         try:
             yield
@@ -91,18 +94,19 @@ class Hints:
             self._failures += 1
             self._told = self._told or told
             backoff = min(2.0 ** min(self._failures, 32), LONGEST_BACKOFF) * random.uniform(0.5, 1)
-            self._due = time.monotonic() + backoff
+            self._backoff = time.monotonic() + backoff
             self._ended()
             raise
-        self._failures = 0
-        self._pay(began, time.monotonic() - began)
+        self._failures, self._backoff = 0, float("-inf")
+        if asked:
+            self._pay(began, time.monotonic() - began)
         self._ended()
         self._events.follow()
 
     def _pay(self, began: float, took: float) -> None:
         """Seconds of listing are paid for with the time until the next; some may be owed."""
         price = took / SHARE
-        self._paid = min(max(self._paid, began), began + RESERVE * price) + price
+        self._paid = max(self._paid, began) + price
         self._due = self._paid - RESERVE * price
 
     def _ended(self) -> None:
@@ -120,7 +124,7 @@ class Hints:
 
     def _arm(self) -> None:
         if self._timer is None and not self._listing:
-            wait = max(DEBOUNCE, self._due - time.monotonic())
+            wait = max(DEBOUNCE, max(self._due, self._backoff) - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(wait, self._pass_on)
 
     def _disarm(self) -> None:
@@ -130,6 +134,7 @@ class Hints:
 
     def _pass_on(self) -> None:
         self._timer = None
+        self._asked = True
         self._hint()
 
     def status(self) -> EventsStatus:
