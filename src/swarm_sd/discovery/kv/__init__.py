@@ -1,0 +1,1 @@
+"""Classic Swarm's own node discovery: where its nodes register, listed and watched without any master."""
