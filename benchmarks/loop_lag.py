@@ -1,10 +1,10 @@
 """``swarm-sd`` with a probe of its event loop: ``python -m benchmarks.loop_lag REPORT serve FLAGS``.
 
 Runs the command in this process; ``IDLE`` in its place is the probe alone, which shows what the machine does
-to it. At SIGUSR1, REPORT gets what was found since the last one, as JSON: ``late``, how many ms late a timer
-of 5 ms came (median, p99, the most), and ``longest``, the callbacks of more than 10 ms with the most work:
-(ms of CPU of the loop's own thread, ms, name). Where the two differ the thread had to wait, for the
-interpreter's lock or a core.
+to it. At its start and at SIGUSR1, REPORT gets what was found since the last one, as JSON: ``late``, how many
+ms late a timer of 5 ms came (median, p99, the most), and ``longest``, the callbacks of more than 10 ms with
+the most work: (ms of CPU of the loop's own thread, ms, name). Where the two differ the thread had to wait,
+for the interpreter's lock or a core.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def _name(handle: Handle) -> str:
 
 async def _probe(report: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _write, report)
+    _write(report)  # a signal before this line would have ended the process
     while True:
         due = time.perf_counter() + _EVERY
         await asyncio.sleep(_EVERY)

@@ -10,6 +10,7 @@ import time
 import msgspec
 import pytest
 from tests.contract import Contract, World
+from tests.discovery.swarm.worlds import ConsulWorld, FileWorld
 
 from swarm_sd.discovery import kinds
 from swarm_sd.discovery.docker.provider import DockerProvider, DockerSDConfig
@@ -365,6 +366,8 @@ WORLDS = {
     "swarm": SwarmWorld,
     "swarm_of_two": SwarmOfTwoWorld,
     "swarm_containers": SwarmContainersWorld,
+    "swarm_on_a_file": FileWorld,
+    "swarm_on_consul": ConsulWorld,
     "dockerswarm_tasks": DockerSwarmWorld,
     "dockerswarm_services": DockerSwarmServicesWorld,
     "dockerswarm_endpoints": DockerSwarmEndpointsWorld,

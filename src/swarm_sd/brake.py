@@ -28,13 +28,19 @@ def lost_share(standing: Mapping[str, TargetGroup], update: Iterable[TargetGroup
 
     On balance: tasks or containers that are replaced, all at once even, are no loss.
     """
-    pairs = [(standing.get(group.source), group) for group in update]
+    stays, pairs = 0, []
+    for group in update:
+        old = standing.get(group.source)
+        if old is group:  # nearly all, after a change of one service: spares looking at their addresses
+            stays += len(group.targets)
+        else:
+            pairs.append((old, group))
     after = _addresses(group for _, group in pairs)
     known = [old for old, _ in pairs if old is not None]
     if len(after) >= sum(len(old.targets) for old in known):
-        return 0.0  # nearly always: spares looking at a hundred thousand addresses that are gone
+        return 0.0
     before = _addresses(known)
-    return max(0, len(before) - len(after)) / len(before) if before else 0.0
+    return max(0, len(before) - len(after)) / (len(before) + stays) if before else 0.0
 
 
 def _addresses(groups: Iterable[TargetGroup]) -> set[str]:

@@ -44,6 +44,7 @@ class Feed:
         self.holds = 0
         self.crashes = 0
         self.version = 0  # counts changes of the groups
+        self._standing: tuple[int, list[tuple[object, TargetGroup]]] | None = None  # of a version
         self._provider: TargetProvider | None = None
         self._brake = brake
         self._changed = changed
@@ -98,7 +99,7 @@ class Feed:
         self._heard.update(group.source for group in groups)
         update = {**self._held, **{group.source: group for group in groups}, **self._gone()}
         changed = False
-        if any(self.groups.get(source) != group for source, group in update.items()):
+        if any(self._differs(group) for group in update.values()):
             lost = lost_share(self.groups, self._judged(update.values()))
             if lost > self._brake.share and self._brake.hold > 0 and not (groups and self._lasted()):
                 self._hold(update, lost)
@@ -113,6 +114,10 @@ class Feed:
             changed = True
         if changed:
             self._changed()
+
+    def _differs(self, group: TargetGroup) -> bool:
+        old = self.groups.get(group.source)
+        return old is not group and old != group
 
     def _judged(self, groups: Iterable[TargetGroup]) -> list[TargetGroup]:
         """Those whose loss may be a slip of a list."""
@@ -142,7 +147,7 @@ class Feed:
             old = self.groups.get(group.source)
             if not group.targets:
                 changed |= self.groups.pop(group.source, None) is not None
-            elif old != group:
+            elif old is not group and old != group:
                 self.groups[group.source] = group
                 changed = True
         if changed:
@@ -195,4 +200,8 @@ class Feed:
 
     def standing(self) -> list[tuple[object, TargetGroup]]:
         """The groups in order of source, each with a name of its own among all feeds."""
-        return [((id(self), source), group) for source, group in sorted(self.groups.items())]
+        if self._standing is None or self._standing[0] != self.version:
+            named: list[tuple[object, TargetGroup]]
+            named = [((id(self), source), self.groups[source]) for source in sorted(self.groups)]
+            self._standing = self.version, named
+        return self._standing[1]

@@ -125,6 +125,19 @@ class EventsStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Gauge:
+    """A number that a kind tells of itself: the metric ``swarm_sd_<name>``, described by ``text``.
+
+    Gauges of one name have the same text and names of labels.
+    """
+
+    name: str
+    text: str
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderStatus:
     """What a provider tells about itself; counts are totals since its start."""
 
@@ -136,6 +149,7 @@ class ProviderStatus:
     skipped: Mapping[str, int] = field(default_factory=dict)  # by reason, in the answer that stands
     hosts: tuple[HostStatus, ...] = ()
     events: tuple[EventsStatus, ...] = ()  # one for each stream; none: it follows no events
+    gauges: tuple[Gauge, ...] = ()
 
 
 @runtime_checkable
@@ -200,6 +214,7 @@ def together(parts: Sequence[ProviderStatus]) -> ProviderStatus:
         skipped=dict(skipped),
         hosts=tuple(host for part in parts for host in part.hosts),
         events=tuple(stream for part in parts for stream in part.events),
+        gauges=tuple(gauge for part in parts for gauge in part.gauges),
     )
 
 

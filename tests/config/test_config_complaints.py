@@ -21,6 +21,7 @@ def complaints(tmp_path: Path, text: str | bytes, name: str = "p.yml") -> list[s
 
 
 JOB = "scrape_configs:\n- job_name: a\n"
+NO_MASTER = "Swarm SD configuration requires at least one Swarm master"
 SWARM = f"{JOB}  swarm_sd_configs:\n  - masters: ['http://one:2375']\n"
 AT = "scrape_configs[0].swarm_sd_configs[0]"
 
@@ -66,12 +67,15 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     "no masters": (
         f"{JOB}  swarm_sd_configs:\n  - role: nodes\n",
-        [f"p.yml:4:5: {AT}: 'masters' is missing"],
+        [f"p.yml:4:5: {AT}.masters: {NO_MASTER}"],
     ),
-    "null masters": (f"{JOB}  swarm_sd_configs:\n  - masters:\n", [f"p.yml:4:5: {AT}: 'masters' is missing"]),
+    "null masters": (
+        f"{JOB}  swarm_sd_configs:\n  - masters:\n",
+        [f"p.yml:4:5: {AT}.masters: {NO_MASTER}"],
+    ),
     "empty masters": (
         f"{JOB}  swarm_sd_configs:\n  - masters: []\n",
-        [f"p.yml:4:14: {AT}.masters: Swarm SD configuration requires at least one Swarm master"],
+        [f"p.yml:4:14: {AT}.masters: {NO_MASTER}"],
     ),
     "an empty entry": (
         f"{JOB}  swarm_sd_configs:\n  -\n",

@@ -69,6 +69,8 @@ class Consul:
         self._written = asyncio.Event()
         self._woken = 0
         self._refusal = ""
+        self._answers = asyncio.Event()
+        self._answers.set()
         self._runner: web.AppRunner | None = None
         self._reaper: asyncio.Task[None] | None = None
 
@@ -117,9 +119,15 @@ class Consul:
         self._refusal = why
         self._wake()
 
+    def hang(self) -> None:
+        """Answers nothing until ``mend``."""
+        self._answers.clear()
+        self._wake()
+
     def mend(self) -> None:
         """Answers again."""
         self._refusal = ""
+        self._answers.set()
 
     def restore(self, index: int = 5) -> None:
         """A snapshot is put in its place: here with the same keys, but the index goes back."""
@@ -208,6 +216,7 @@ class Consul:
         asked = int(query.get("index", "0"))
         if asked:
             await self._held(lambda: self._index_of(key, "recurse" in query) > asked, _seconds(query))
+        await self._answers.wait()
         if self._refusal:
             return web.Response(status=500, text=self._refusal)
         found = self._matching(key, "recurse" in query) if self._may(request) else {}
@@ -227,13 +236,16 @@ class Consul:
         """Waits until ``passed``, and with up to a sixteenth more, that not all come back at once."""
         woken = self._woken
         ends = time.monotonic() + wait + random.uniform(0, wait / 16)
-        while not passed() and not self._refusal and woken == self._woken:
+        while not passed() and self._is_well() and woken == self._woken:
             written = self._written
             try:
                 async with asyncio.timeout(ends - time.monotonic()):
                     await written.wait()
             except TimeoutError:
                 return
+
+    def _is_well(self) -> bool:
+        return not self._refusal and self._answers.is_set()
 
     def _matching(self, key: str, recurse: bool) -> dict[str, _Entry]:
         def fits(name: str) -> bool:

@@ -64,6 +64,7 @@ class _StatusCollector(Collector):
         yield from _of_providers(first)
         yield from _of_hosts(first)
         yield from _of_events(first)
+        yield from _of_kinds(first)
 
     def _of_the_daemon(self, status: Status) -> Iterator[Metric]:
         yield _gauge(
@@ -226,3 +227,17 @@ def _of_events(entries: list[EntryStatus]) -> Iterator[Metric]:
             broken.add_metric(_labels(status), sum(stream.broken for stream in streams))
             missed.add_metric(_labels(status), sum(stream.missed for stream in streams))
     yield from (connected, connections, received, broken, missed)
+
+
+def _of_kinds(entries: list[EntryStatus]) -> Iterator[Metric]:
+    """What only some kinds have to tell."""
+    families: dict[str, GaugeMetricFamily] = {}
+    for status in entries:
+        for gauge in status.provider.gauges:
+            family = families.get(gauge.name)
+            if family is None:
+                name = f"swarm_sd_{gauge.name}"
+                family = GaugeMetricFamily(name, gauge.text, labels=[*_ENTRY, *gauge.labels])
+                families[gauge.name] = family
+            family.add_metric([*_labels(status), *gauge.labels.values()], gauge.value)
+    yield from families.values()

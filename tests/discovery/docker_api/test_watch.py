@@ -74,9 +74,18 @@ class CutEvents(faults.Fault):
         return False
 
 
-def expected(swarm):
-    """The IDs of all tasks that have an address."""
-    return sorted(task["ID"] for task in swarm.tasks.values() if task.get("NetworksAttachments"))
+@dataclass
+class SlowWholes(faults.Fault):
+    """The whole list of tasks takes its time, as that of a large swarm does; ``begun`` counts them."""
+
+    seconds: float = 0.9
+    begun: int = 0
+
+    async def answer(self, connection, request, honest, /):
+        if request.target.endswith("/tasks"):
+            self.begun += 1
+            await asyncio.sleep(self.seconds)
+        return await super().answer(connection, request, honest)
 
 
 def states(swarm):
@@ -263,6 +272,25 @@ async def test_streams_that_are_cut_all_the_time_cost_no_more_than_asking(swarm,
             assert fetched(daemon, "/tasks") <= fault.streams + 2
 
 
+async def test_a_change_is_seen_while_everything_is_being_fetched_and_stands_after_it(swarm, monkeypatch):
+    async with Daemon.on(swarm, "mgr1") as daemon:
+        async with running(provider(daemon, interval=2, timeout=5)) as (seen,):
+            await agree(swarm, seen)
+            slow = SlowWholes()
+            daemon.inject(slow)
+            await until(lambda: slow.begun)
+            swarm.remove_service("web")
+            swarm.settle()
+            swarm.create_service("new", replicas=3, networks=["net"])
+            swarm.settle()
+            await agree(swarm, seen, seconds=slow.seconds * 0.8)
+            assert slow.begun == 1
+            updates = seen.updates
+            await until(lambda: slow.begun == 2)  # the first has been taken: it was older than what was seen
+            assert seen_states(seen) == states(swarm)
+            assert seen.updates >= updates
+
+
 async def test_a_storm_of_events_is_one_question(swarm, monkeypatch):
     monkeypatch.setattr(watch, "SOONEST", 60.0)
     async with Daemon.on(swarm, "mgr1") as daemon:
@@ -338,7 +366,7 @@ async def test_an_engine_tells_of_its_containers_at_once():
 
 
 async def test_it_is_known_of_which_groups_events_have_told(swarm, monkeypatch):
-    monkeypatch.setattr(watch, "ANNOUNCED_FOR", 0.5)
+    monkeypatch.setattr(watch, "ANNOUNCED_FOR", 2.0)
     async with Daemon.on(swarm, "mgr1") as daemon:
         job = provider(daemon, interval=60)
         async with running(job) as (seen,):

@@ -39,19 +39,27 @@ def _remove(engine: Engine, networks: Sequence[str]) -> None:
 async def attached(engine: Engine, networks: Sequence[str]) -> AsyncIterator[Path]:
     """The network namespace of a container that sleeps on these networks, for a while."""
     name = "scraper"
-    await engine.adelete(f"/containers/{name}?force=1")
-    first, *others = networks
-    spec = {"Image": IMAGE, "Cmd": ["sleep", "100000"], "HostConfig": {"NetworkMode": first}}
-    made = await engine.apost("/containers/create", spec, name=name)
     try:
-        for network in others:
-            await engine.apost(f"/networks/{network}/connect", {"Container": name})
-        await engine.apost(f"/containers/{name}/start")
-        pid = await asyncio.to_thread(wait, lambda: _process(made["Id"]), "the container's process")
+        made = await asyncio.to_thread(wait, lambda: _start(engine, name, networks), "it is attached")
+        pid = await asyncio.to_thread(wait, lambda: _process(made), "the container's process")
         yield Path(f"/proc/{pid}/ns/net")
     finally:
         with contextlib.suppress(OSError, APIError):
             await engine.adelete(f"/containers/{name}?force=1")
+
+
+def _start(engine: Engine, name: str, networks: Sequence[str]) -> str:
+    """The container's ID. APIError where it cannot be attached: each engine chooses IPv6 addresses for itself
+    (Docker 20.10), and may take one that another one has.
+    """
+    first, *others = networks
+    spec = {"Image": IMAGE, "Cmd": ["sleep", "100000"], "HostConfig": {"NetworkMode": first}}
+    engine.delete(f"/containers/{name}?force=1")
+    made = engine.post("/containers/create", spec, name=name)
+    for network in others:
+        engine.post(f"/networks/{network}/connect", {"Container": name})
+    engine.post(f"/containers/{name}/start")
+    return str(made["Id"])
 
 
 def _process(container: str) -> int:

@@ -31,10 +31,11 @@ from swarm_sd.discovery.docker_api.lists import (
     Lists,
     Wanted,
     asked_for,
+    by_id,
     changed_objects,
     changed_services,
 )
-from swarm_sd.discovery.docker_api.part import asked_again
+from swarm_sd.discovery.docker_api.part import asked_again, kept
 from swarm_sd.discovery.docker_api.watch import Watch
 from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.provider import DiscoveryError, EventsStatus, HostStatus
@@ -45,6 +46,9 @@ _SOONEST = 0.75
 
 ON_THE_LOOP = 2000
 """Lists with this many objects or more are compared in a thread."""
+
+_WATCHED = 1.5
+"""And of a cluster that is watched, which is fetched again by itself: parts of it may be newer."""
 
 _PART_WITHIN = 10.0
 """Seconds that asking for a part may take, however many managers are silent."""
@@ -94,6 +98,8 @@ class Cluster:
         self._error: DiscoveryError | None = None
         self._began = float("-inf")  # monotonic: the start of the last fetch
         self._took = 0.0  # seconds, the last one that succeeded
+        self._good = float("-inf")  # monotonic: the start of that one
+        self._parts = Changes()  # what was asked for while a fetch goes on
         self._versions: dict[str, int] = {}  # object -> version, as last seen
         self._readers: dict[Asked, ListReader[Any]] = {}
         self._answered: Host | None = None  # who told of them
@@ -175,18 +181,22 @@ class Cluster:
         return all(one.path != TASKS for one in self._wants())
 
     async def lists(self, wanted: Sequence[Wanted], interval: float) -> Lists:
-        """The lists, not older than ``interval`` seconds. DiscoveryError while no host can tell."""
-        age = time.monotonic() - self._began
-        if self._fetching is None:
-            if (
-                self._last is not None
-                and self._error is None
-                and age < interval * _SOONEST
-                and self._has(wanted)
-            ):
-                return self._last
-            if self._error is not None and age < min(interval * _SOONEST, _FAILED_FOR):
-                raise self._error
+        """The lists as they are known, whole ones not much older than ``interval`` seconds.
+
+        DiscoveryError while no host can tell.
+        """
+        now, good = time.monotonic(), self._error is None and self._has(wanted)
+        # while it is watched, the watch sees to it that they are fetched again, and nobody waits for it
+        longest = interval * (_WATCHED if self._watch is not None else _SOONEST)
+        if self._last is not None and good and now - self._good < longest:
+            return self._last
+        failed_for = now - self._began
+        if (
+            self._error is not None
+            and self._fetching is None
+            and failed_for < min(interval * _SOONEST, _FAILED_FOR)
+        ):
+            raise self._error
         return await self._everything()
 
     def _has(self, wanted: Sequence[Wanted]) -> bool:
@@ -232,35 +242,39 @@ class Cluster:
             before = self._last
             if before is None or self._error is not None:
                 return ()  # there is nothing yet that it could be a part of
-            self._last = await self._part(before, changes)
+            self._last, asked = await self._part(before, changes)
+            self._parts.add(asked)
         self._tell([one for one in self._wants() if self._differs(one, before)])
         return changed_services(before, self._last)
 
-    async def _part(self, last: Lists, changes: Changes) -> Lists:
-        async def question(host: Host, get: Get) -> Lists | None:
-            try:
-                lists = await asked_again(get, last, changes)
-            except DiscoveryError as err:
-                if err.reason == "refused_filter":
-                    return None  # an object that it names has just gone, which is no fault of the host
-                raise
-            self._check_versions(host, lists)
-            return lists
+    async def _part(self, last: Lists, changes: Changes) -> tuple[Lists, Changes]:
+        async def question(host: Host, get: Get) -> tuple[Lists, Changes] | None:
+            for _ in range(2):
+                try:
+                    lists, asked = await asked_again(get, last, changes)
+                except DiscoveryError as err:
+                    if err.reason != "refused_filter":
+                        raise
+                    # a service that it names has gone between two requests, which is no fault of the host
+                else:
+                    self._check_versions(host, lists, asked)
+                    return lists, asked
+            return None
 
         try:
             async with asyncio.timeout(_PART_WITHIN):
-                _, lists = await self._api.ask(question)
+                _, answer = await self._api.ask(question)
         except TimeoutError:
             raise self._too_old("timeout", f"no answer to a small question in {_PART_WITHIN:g} s") from None
         except DiscoveryError as err:
             raise self._too_old(err.reason, str(err)) from err
-        if lists is None:
+        if answer is None:
             raise self._too_old("refused_filter", "an object of the swarm has gone while it was asked for")
-        return lists
+        return answer
 
     def _too_old(self, reason: str, message: str) -> DiscoveryError:
         """What stands is older than an event: nobody is served with it."""
-        self._began = float("-inf")
+        self._began = self._good = float("-inf")
         return DiscoveryError(reason, message)
 
     def _differs(self, wanted: Wanted, before: Lists | None) -> bool:
@@ -276,8 +290,10 @@ class Cluster:
         """Those of the services that have a task on its way to another state."""
         if self._last is None or not services:
             return set()
-        nodes = {node.id: node for listed in self._last.of(NODES) for node in listed}
-        return {one for one in services if in_flight(self._last.tasks_of(one), nodes)}
+        every: Mapping[str, wire.Node] = max(
+            (by_id(one) for one in self._last.of(NODES)), key=len, default={}
+        )
+        return {one for one in services if in_flight(self._last.tasks_of(one), every)}
 
     def last_refresh(self) -> tuple[float, float]:
         """(when the last fetch of every list began, monotonic; how many seconds the last good one took)."""
@@ -286,24 +302,28 @@ class Cluster:
     # --- every list
 
     async def _fetch(self) -> Lists:
-        async with self._asking:
+        if self._watch is not None:
+            if self._watch.events is not None:
+                # what happens from the beginning of the stream on is told: then the list, and not twice
+                await self._watch.events.tried(_STREAM_FIRST)
+            self._watch.begins()
+        began = self._began = time.monotonic()
+        self._parts = Changes()
+        try:
+            lists = await self._round()
+        except Exception as err:
+            self._error = err if isinstance(err, DiscoveryError) else None
             if self._watch is not None:
-                if self._watch.events is not None:
-                    # what happens from the beginning of the stream on is told: then the list, and not twice
-                    await self._watch.events.tried(_STREAM_FIRST)
-                self._watch.begins()
-            self._began = time.monotonic()
-            try:
-                before, lists = self._last, await self._round()
-            except Exception as err:
-                self._error = err if isinstance(err, DiscoveryError) else None
-                if self._watch is not None:
-                    self._watch.failed()
-                raise
+                self._watch.failed()
+            raise
+        async with self._asking:
+            before = self._last
+            if before is not None and self._parts:
+                lists = kept(lists, before, self._parts)
             self._last, self._error = lists, None
-            self._took = time.monotonic() - self._began
+            self._good, self._took = began, time.monotonic() - began
             await self._compare(before, lists)
-            return lists
+        return lists
 
     async def _round(self) -> Lists:
         self.fetches += 1
@@ -361,22 +381,21 @@ class Cluster:
         statuses = [node.manager_status for node in nodes if node.manager_status is not None]
         return [status.addr for status in statuses if status.reachability == "reachable"]
 
-    def _check_versions(self, host: Host, lists: Lists) -> None:
+    def _check_versions(self, host: Host, lists: Lists, part: Changes | None = None) -> None:
         """Refuses an answer older than one already seen from another host: objects went back in version.
 
         From the same host it is believed: a swarm that was restored from a backup begins again.
         """
         seen = {
-            one.id: one.version.index
-            for path in (NODES, SERVICES)
-            for listed in lists.of(path)
-            for one in listed
+            name: listed[name].version.index
+            for listed in map(by_id, (*lists.of(NODES), *lists.of(SERVICES)))
+            for name in (listed if part is None else listed.keys() & (part.nodes | part.services))
         }
         if self._last is not None and host != self._answered:
             back = next((name for name, index in seen.items() if index < self._versions.get(name, 0)), None)
             if back is not None:
                 raise DiscoveryError("stale", f"{host}: its answer is older than one already seen ({back})")
-        self._versions, self._answered = seen, host
+        self._versions, self._answered = seen if part is None else {**self._versions, **seen}, host
 
     def announced(self, name: str) -> bool:
         """Whether events have told of the object of that ID just now."""

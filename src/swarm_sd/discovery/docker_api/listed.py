@@ -35,7 +35,9 @@ class Listed(list[T], Generic[T]):
     def __init__(self, objects: Iterable[T] = (), skipped: Mapping[str, int] | None = None) -> None:
         super().__init__(objects)
         self.skipped = skipped or {}
-        self.groups: Mapping[str, Sequence[T]] | None = None  # the objects by what they belong to, once known
+        # once they are known: the objects by what they belong to, and by ID
+        self.groups: Mapping[str, Sequence[T]] | None = None
+        self.ids: Mapping[str, T] | None = None
 
 
 class _Part(NamedTuple):

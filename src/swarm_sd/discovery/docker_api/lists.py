@@ -204,14 +204,24 @@ def _same(before: Sequence[Task], now: Sequence[Task]) -> bool:
     return len(before) == len(now) and {task.id: task for task in before} == {task.id: task for task in now}
 
 
+def by_id(listed: Listed[Any]) -> Mapping[str, Any]:
+    """The objects by ID; of two with one ID, the last. Worked out once for each list."""
+    if listed.ids is None:
+        listed.ids = {one.id: one for one in listed}
+    return listed.ids
+
+
 def with_objects(listed: Listed[Any], ids: Collection[str], fresh: Iterable[Any]) -> Listed[Any]:
     """``listed``, but the objects of these IDs are ``fresh``; the same object where nothing changed."""
-    before = {one.id: one for one in listed if one.id in ids}
+    known = by_id(listed)
+    before = {name: known[name] for name in ids if name in known}
     now = {one.id: one for one in fresh}
     if before == now:
         return listed
-    kept = [now.pop(one.id, None) if one.id in ids else one for one in listed]
-    return Listed([*(one for one in kept if one is not None), *now.values()], listed.skipped)
+    kept = {name: one for name, one in known.items() if name not in before or name in now} | now
+    made = Listed(kept.values(), listed.skipped)
+    made.ids = kept
+    return made
 
 
 def changed_services(before: Lists | None, after: Lists) -> set[str]:
@@ -240,7 +250,7 @@ def changed_objects(before: Lists | None, after: Lists) -> set[str]:
             else None
         )
         if old is not None and (new := after.listed(asked)) is not None and new is not old:
-            was, now = {one.id: one for one in old}, {one.id: one for one in new}
+            was, now = by_id(old), by_id(new)
             changed |= was.keys() ^ now.keys()
             changed |= {
                 name for name, one in now.items() if name in was and was[name] is not one and was[name] != one

@@ -18,6 +18,7 @@ from swarm_sd.discovery.docker_api.lists import (
     TASKS,
     Asked,
     Lists,
+    by_id,
     by_service,
     with_objects,
     with_tasks,
@@ -27,10 +28,11 @@ IN_ONE = 100
 """IDs in one request: a proxy before Docker may refuse a line of more than 8 kB."""
 
 
-async def asked_again(get: Get, last: Lists, changes: Changes) -> Lists:
-    """``last``, with what ``changes`` speaks of as it is now. DiscoveryError where that cannot be told.
+async def asked_again(get: Get, last: Lists, changes: Changes) -> tuple[Lists, Changes]:
+    """(``last`` with what ``changes`` speaks of as it is now, all that was asked for).
 
-    Services before their tasks: tasks of a service that is gone can only be asked for by their own IDs.
+    DiscoveryError where it cannot be told. Services before their tasks: tasks of a service that is gone can
+    only be asked for by their own IDs.
     """
     services = changes.services | _with_nodes(last, changes.nodes)
     fresh: dict[Asked, Listed[Any]] = {}
@@ -42,7 +44,25 @@ async def asked_again(get: Get, last: Lists, changes: Changes) -> Lists:
     now = last.with_(fresh)
     there = _there(now, services)
     fresh.update(await _gathered(_tasks(get, last, asked, services, there) for asked in _of(last, TASKS)))
-    return last.with_({asked: listed for asked, listed in fresh.items() if listed is not last.listed(asked)})
+    other = {asked: listed for asked, listed in fresh.items() if listed is not last.listed(asked)}
+    return last.with_(other), Changes(services, changes.nodes, changes.networks)
+
+
+def kept(lists: Lists, parts: Lists, changes: Changes) -> Lists:
+    """``lists``, but what ``changes`` speaks of as it is in ``parts``, which were asked for meanwhile."""
+    other: dict[Asked, Listed[Any]] = {}
+    for asked in lists.all_asked():
+        listed, newer = lists.listed(asked), parts.listed(asked)
+        if listed is None or newer is None:
+            continue
+        if asked.path == TASKS and changes.services:
+            tasks = [task for name in changes.services for task in by_service(newer).get(name, ())]
+            other[asked] = with_tasks(listed, changes.services, tasks)
+        elif asked.path in (SERVICES, NODES):
+            ids = changes.services if asked.path == SERVICES else changes.nodes
+            known = by_id(newer)
+            other[asked] = with_objects(listed, ids, [known[name] for name in ids if name in known])
+    return lists.with_(other)
 
 
 def _of(last: Lists, path: str) -> list[Asked]:
@@ -57,7 +77,7 @@ def _with_nodes(last: Lists, nodes: Collection[str]) -> set[str]:
 def _there(now: Lists, services: set[str]) -> set[str]:
     """Those of the services that exist. Where no list tells of all services: all, and Docker may refuse."""
     every = now.listed(Asked(SERVICES))
-    return services if every is None else {one.id for one in every if one.id in services}
+    return services if every is None else services & by_id(every).keys()
 
 
 async def _gathered(questions: Iterable[Any]) -> list[tuple[Asked, Listed[Any]]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
 import structlog
@@ -86,6 +86,8 @@ class Watch:
         self._changes = Changes()
         self._taken = Changes()  # what the fetch that goes on answers
         self._failures = 0  # in a row
+        self._not_before = float("-inf")  # monotonic: no refresh of everything before
+        self._refreshing: asyncio.Task[None] | None = None
         self._since: dict[str, float] = {}  # service that may not have settled -> when it last changed
         self._wake = asyncio.Event()
         self._asked_at = float("-inf")  # monotonic: when a part was last asked for
@@ -150,21 +152,37 @@ class Watch:
 
     async def run(self) -> None:
         """Asks whenever it is due, until cancelled."""
-        while True:
-            await self._wait()
-            try:
-                await self._ask()
-            except DiscoveryError:  # whoever wants the lists hears of it too, and complains
-                self._failures += 1
-                await asyncio.sleep(
-                    min(SOONEST * 2**self._failures, LONGEST_BACKOFF) * random.uniform(0.5, 1)
-                )
-            except Exception:  # ours; without the watch changes would only be seen every interval
-                log.exception("a change could not be looked at")
-                await asyncio.sleep(LONGEST_BACKOFF)
-            else:
-                self._failures = 0
-            self._judge_the_stream()
+        try:
+            while True:
+                await self._wait()
+                if self._next()[1]:
+                    # a large one takes seconds: what changes meanwhile is asked for beside it
+                    self._refreshing = asyncio.create_task(self._guarded(self._cluster.refresh()))
+                    self._refreshing.add_done_callback(lambda _: self._wake.set())
+                else:
+                    await self._guarded(self._ask())
+                self._judge_the_stream()
+        finally:
+            if self._refreshing is not None:
+                self._refreshing.cancel()
+                await asyncio.gather(self._refreshing, return_exceptions=True)
+
+    async def _guarded(self, question: Awaitable[None]) -> None:
+        try:
+            await question
+        except DiscoveryError:  # whoever wants the lists hears of it too, and complains
+            self._failed()
+        except Exception:  # ours; without the watch changes would only be seen every interval
+            log.exception("a change could not be looked at")
+            self._failed()
+        else:
+            self._failures = 0
+
+    def _failed(self) -> None:
+        self._changes.everything = True
+        self._failures += 1
+        backoff = min(SOONEST * 2 ** min(self._failures, 16), LONGEST_BACKOFF)
+        self._not_before = time.monotonic() + backoff * random.uniform(0.5, 1)
 
     async def _wait(self) -> None:
         while (left := self._next()[0] - time.monotonic()) > 0:
@@ -190,13 +208,15 @@ class Watch:
         return part, False
 
     def _everything_due(self) -> float:
+        if self._refreshing is not None and not self._refreshing.done():
+            return float("inf")
         began, took = self._cluster.last_refresh()
         pause = self._interval()
         if self._changes.everything or len(self._changes.services) + len(self._since) > MANY:
             pause = min(pause, took + took / BUSY_SHARE)
         elif not (self._announced() and self._trusted()):
             pause = min(pause, max(SOONEST, took / IDLE_SHARE))
-        return began + pause
+        return max(began + pause, self._not_before)
 
     def _pause(self) -> float:
         youngest = time.monotonic() - max(self._since.values())
@@ -206,18 +226,10 @@ class Watch:
         return self.events is not None and self.events.connected and not self._untold
 
     async def _ask(self) -> None:
-        _, everything = self._next()
-        if everything:
-            await self._cluster.refresh()
-            return
         changes, self._changes = self._changes, Changes()  # the cursor, before the list
         wanted = Changes({*changes.services, *self._since}, changes.nodes, changes.networks)
         started = time.monotonic()
-        try:
-            changed = await self._cluster.ask_for(wanted)
-        except DiscoveryError:
-            self._changes.everything = True
-            raise
+        changed = await self._cluster.ask_for(wanted)
         self._asked_at = time.monotonic()
         self._took = self._asked_at - started
         self._settle({*changes.services, *changed})

@@ -47,7 +47,7 @@ class ServicesMemo(Generic[N]):
         return {node_id: seen for node_id, (_, seen) in self._nodes.items()}
 
     def _seen(self, node: Node, last: tuple[Node, N] | None) -> N:
-        if last is not None and last[0] == node:
+        if last is not None and (last[0] is node or last[0] == node):
             return last[1]
         seen = self._see(node)
         return last[1] if last is not None and last[1] == seen else seen

@@ -38,8 +38,6 @@ def problems(discovery: Discovery, opts: DiscoveryOpts, http: HTTPClientConfig) 
     found = []
     if discovery.scheme not in STORES and opts != DiscoveryOpts():
         found.append(("discovery_opts", f"{discovery.scheme}:// asks no store, so there is nothing to set"))
-    if opts.tls and http.tls_config is not None:
-        found.append(("discovery_opts", "at most one of the kv.*file options and tls_config may be given"))
     if discovery.scheme == "zk":
         if not is_installed():
             found.append(("discovery", MISSING))

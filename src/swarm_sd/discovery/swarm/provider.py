@@ -6,13 +6,19 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import msgspec
+
 from swarm_sd.discovery.docker_api.client import DockerAPI
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.http_client import HTTPClientConfig
+from swarm_sd.discovery.kv import stores
+from swarm_sd.discovery.kv.locator import STORES, Discovery, DiscoveryOpts
 from swarm_sd.discovery.swarm import targets
 from swarm_sd.discovery.swarm.container_provider import SwarmContainersProvider
+from swarm_sd.discovery.swarm.discovered import DiscoveredContainers, DiscoveredNodes
 from swarm_sd.discovery.swarm.hints import Hints, changes_nodes
 from swarm_sd.discovery.swarm.info import Info, Node, Reader, parse_info, trusted
+from swarm_sd.discovery.swarm.registry import Registry
 from swarm_sd.model import TargetGroup
 from swarm_sd.provider import EventsStatus, HostStatus, Poller, TargetProvider, Up
 from swarm_sd.scalars import Interval, Port
@@ -34,7 +40,9 @@ class SwarmSDConfig(HTTPClientConfig, frozen=True, kw_only=True, forbid_unknown_
 
     kind: ClassVar[str] = "swarm"
 
-    masters: tuple[Host, ...]
+    masters: tuple[Host, ...] = ()
+    discovery: Discovery | None = None
+    discovery_opts: DiscoveryOpts = DiscoveryOpts()
     refresh_interval: Interval = Interval(1)
     metrics_port: Port = Port("8070")
     metrics_scheme: Literal["http", "https"] | None = None
@@ -42,26 +50,81 @@ class SwarmSDConfig(HTTPClientConfig, frozen=True, kw_only=True, forbid_unknown_
 
     def provider(self) -> TargetProvider:
         """The provider of this entry."""
+        if self.discovery is None:
+            return self._asking(self.masters)
+        registry = Registry(self.discovery, stores.backend(self.discovery, self.discovery_opts, self))
+        known = self if self.masters else self._without_credentials()
+        if self.role == "containers":
+            return DiscoveredContainers(registry, known._asking)
+        # who alone is wanted is told by the leader's key
+        asks = self.masters or self.role != "masters"
+        return DiscoveredNodes(
+            registry,
+            self.masters,
+            known._asking if asks else None,
+            sources=self.sources(),
+            port=self.metrics_port,
+            scheme=self.metrics_scheme,
+        )
+
+    def _asking(self, masters: tuple[Host, ...]) -> SwarmProvider | SwarmContainersProvider:
+        """The provider that asks ``masters``."""
         if self.role == "containers":
             return SwarmContainersProvider(
-                self.masters,
+                masters,
                 self,
                 interval=self.refresh_interval,
                 port=self.metrics_port,
                 scheme=self.metrics_scheme,
             )
-        return SwarmProvider(self)
+        return SwarmProvider(msgspec.structs.replace(self, masters=masters))
+
+    def _without_credentials(self) -> SwarmSDConfig:
+        """For a master that a store names: whoever can write there must not be sent them."""
+        return msgspec.structs.replace(
+            self,
+            basic_auth=None,
+            authorization=None,
+            bearer_token=None,
+            bearer_token_file=None,
+            http_headers={},
+        )
+
+    def sources(self) -> frozenset[str]:
+        """Both groups, or the one that ``role`` asks for: the list is not complete without them."""
+        both = {"masters": targets.MASTERS, "nodes": targets.NODES}
+        return frozenset(source for role, source in both.items() if self.role in (None, role))
 
     def problems(self) -> list[tuple[str, str]]:
-        """What the plugin refused too."""
+        """What the plugin refused too, and what does not go together."""
         found = HTTPClientConfig.problems(self)
+        if self.discovery is not None:
+            return found + self._discovery_problems(self.discovery)
         if not self.masters:
             found.append(("masters", "Swarm SD configuration requires at least one Swarm master"))
+        if self.discovery_opts != DiscoveryOpts():
+            found.append(("discovery_opts", "there is no discovery that they are for"))
+        return found
+
+    def _discovery_problems(self, discovery: Discovery) -> list[tuple[str, str]]:
+        found = stores.problems(discovery, self.discovery_opts, self)
+        if self.masters and self.role == "containers":
+            found.append(
+                ("discovery", "containers are told by masters or by its leader; give one of the two")
+            )
+        elif not self.masters and self.role not in (None, "nodes") and discovery.scheme not in STORES:
+            found.append(("role", f"{discovery.scheme}:// tells of no manager; give masters, too"))
         return found
 
     def identity(self) -> Any:
         """Which Swarm is asked for which targets."""
-        return ("swarm", sorted(set(self.masters)), self.metrics_port, self.metrics_scheme, self.role)
+        masters = sorted(set(self.masters))
+        wanted = ("swarm", masters, self.metrics_port, self.metrics_scheme, self.role)
+        if self.discovery is None:
+            return wanted
+        # any member of a store tells the same
+        here = self.discovery.entries or (self.discovery.path, str(self.discovery_opts.path))
+        return (*wanted, self.discovery.scheme, here)
 
 
 class SwarmProvider(Poller):
@@ -84,8 +147,7 @@ class SwarmProvider(Poller):
 
     def sources(self) -> frozenset[str]:
         """Both groups, or the one that ``role`` asks for: the list is not complete without them."""
-        both = {"masters": targets.MASTERS, "nodes": targets.NODES}
-        return frozenset(source for role, source in both.items() if self._config.role in (None, role))
+        return self._config.sources()
 
     def recall(self, groups: Sequence[TargetGroup], /) -> None:
         """The masters' roles of an earlier life: what a restart of ours knows nothing of has not changed."""

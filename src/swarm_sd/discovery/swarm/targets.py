@@ -29,6 +29,9 @@ META = "__meta_swarm_"
 ROLE = META + "role"
 NODE_LABEL = META + "node_label_"
 NODE_ADDRESS = META + "node_address"
+MASTER_ROLE = META + "master_role"
+REGISTERED = META + "node_registered"
+IN_INFO = META + "node_in_info"
 
 Memo: TypeAlias = dict[tuple[str | None, ...], Labels]
 
@@ -48,7 +51,7 @@ def _master(host: Host, port: str, scheme: str | None, role: str | None) -> Labe
     if scheme or host.scheme in ("http", "https"):
         labels[SCHEME] = scheme or host.scheme
     if role:
-        labels[META + "master_role"] = role
+        labels[MASTER_ROLE] = role
     return labels
 
 
@@ -71,7 +74,7 @@ def nodes(info: Info, *, port: str, scheme: str | None = None, memo: Memo | None
     for node in info.nodes:
         rows = node.rows.get
         key = (node.name, node.address, rows("ID"), rows("Status"), rows("Labels"), rows("ServerVersion"))
-        done[key] = known.get(key) or _node(node, port, scheme)
+        done[key] = known.get(key) or node_target(node, port, scheme)
     if memo is not None:
         memo.clear()
         memo.update(done)
@@ -83,7 +86,8 @@ def _by_address(target: Labels) -> tuple[str, str]:
     return target[ADDRESS], target["instance"]
 
 
-def _node(node: Node, port: str, scheme: str | None) -> Labels:
+def node_target(node: Node, port: str, scheme: str | None) -> Labels:
+    """The target of one node."""
     labels = {ADDRESS: join_host_port(node.host, port), "instance": node_address(node)}
     if scheme:
         labels[SCHEME] = scheme
@@ -166,11 +170,11 @@ def _remembered(node: Node, last: Node | None) -> Node:
 def recalled_roles(groups: Iterable[TargetGroup], hosts: Iterable[Host]) -> dict[str, str]:
     """The roles that a group of masters made before tells, by host."""
     told = {
-        target.get("instance"): target[META + "master_role"]
+        target.get("instance"): target[MASTER_ROLE]
         for group in groups
         if group.source == MASTERS
         for target in group.targets
-        if META + "master_role" in target
+        if MASTER_ROLE in target
     }
     return {host: told[_instance(host)] for host in hosts if _instance(host) in told}
 

@@ -20,7 +20,7 @@ _STATES = (b'"running"', b'"failed" ')  # both of one length: JSON does not mind
 _BEFORE_ID = len('{"ID":"')
 _INDEX = re.compile(rb'"Index":(?=\d{8}\D)')
 _DIGITS = 8
-# of the lists themselves: what is within an object follows its name and a colon, or ends otherwise
+# those of the list itself: an object within another follows its name and a colon
 _OBJECT = re.compile(rb'(?<=[\[,])\{"ID":"[0-9a-z]{25}","Version"')
 
 Span = tuple[int, int]
