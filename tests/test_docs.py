@@ -40,10 +40,14 @@ from swarm_sd.discovery.dockerswarm.services import services
 from swarm_sd.discovery.dockerswarm.tasks import tasks
 from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.discovery.http_session import HTTPSession
+from swarm_sd.discovery.kv import file as kv_file
+from swarm_sd.discovery.kv import http_store, zookeeper
 from swarm_sd.discovery.rotation import Rotation
-from swarm_sd.discovery.swarm import targets
+from swarm_sd.discovery.swarm import discovered, targets
+from swarm_sd.discovery.swarm import registry as swarm_registry
 from swarm_sd.discovery.swarm.info import parse_info
 from swarm_sd.discovery.swarm.provider import SwarmProvider, SwarmSDConfig
+from swarm_sd.discovery.swarm.registered import counted, joined
 from swarm_sd.job import Entry, Job
 from swarm_sd.manager import EntryStatus, Status
 from swarm_sd.once import discover
@@ -149,11 +153,12 @@ def flags(command: click.Command) -> set[str]:
 
 OURS = {flag for command in COMMANDS.values() for flag in flags(command)} | {"--version"}
 OF_OTHER_PROGRAMS = {
-    "--tlsverify",  # swarm manage
+    *("--tlsverify", "--replication"),  # swarm manage
     "--require-hashes",  # pip
     *("--system", "--home-dir", "--shell", "--now"),  # useradd, systemctl
     "--compressed",  # curl
     "--label",  # dockerd
+    *("--advertise-addr", "--attachable", "--label-add", "--name", "--network", "--replicas"),  # docker
     "--duration",  # examples/demo.py
 }
 
@@ -246,6 +251,7 @@ def everything() -> Status:
         skipped={"odd_row": 1},
         hosts=(host,),
         events=(EventsStatus(),),
+        gauges=counted(joined(None, ["10.0.0.1:2375"], port="1")),
     )
     entry = Entry("job", 0)
     status = EntryStatus(
@@ -344,7 +350,9 @@ def meta_labels() -> set[str]:
     of_the_code = {targets.META + tail for tail in found}
     info = parse_info((ROOT / "tests/fixtures/classic/v1.2.9/info-healthy.json").read_bytes())
     master = Host.from_yaml("http://m:1")
-    groups = (targets.nodes(info, port="1"), targets.masters([master], port="1", roles={master: "primary"}))
+    nodes = targets.nodes(info, port="1")
+    masters = targets.masters([master], port="1", roles={master: "primary"})
+    groups = (nodes, masters, joined(nodes, ["10.0.0.1:2375"], port="1"))
     seen = {label for group in groups for target in group.targets for label in (*target, *group.labels)}
     assert of_the_code == {_generic(label) for label in seen if label.startswith("__meta_")}
     return of_the_code
@@ -729,7 +737,8 @@ def default(flag: str) -> str:
 
 LISTEN = default("--web.listen-address")
 PORT = LISTEN.rpartition(":")[2]
-ENTRY = SwarmSDConfig(masters=())
+ENTRY = SwarmSDConfig()
+BACKENDS = "docs/discovery-backends.md"
 CONNECT = inspect.signature(HTTPSession).parameters["connect_timeout"].default
 TIMEOUT = inspect.signature(SwarmProvider).parameters["timeout"].default
 PATIENCE, SPREAD = (inspect.signature(Rotation).parameters[one].default for one in ("patience", "spread"))
@@ -771,6 +780,11 @@ NUMBERS = [
     ("docs/architecture.md", f"answers of {client.ON_THE_LOOP // 1024} KiB or more"),
     ("docs/limits.md", f"larger than {client.MAX_BYTES / 2**30:g} GiB"),
     ("docs/configure.md", f"default = {ENTRY.metrics_port}"),
+    (BACKENDS, f"`refresh_interval` ({ENTRY.refresh_interval}) is how often masters are asked"),
+    (BACKENDS, f"as a whole every {swarm_registry.LIST_EVERY:g} s besides"),
+    (BACKENDS, f"a primary that answers within {discovered.FIRST_WAIT:g} s"),
+    (BACKENDS, f"after {http_store.FOLLOW:g} s without a word (ZooKeeper: {zookeeper.QUIET:g} s)"),
+    (BACKENDS, f"left alone for {kv_file.SETTLED:g} s"),
     (MODE, f"after {PATIENCE:g} s the next is asked as well"),
     (MODE, "at least {:g} s and at most {:g} s".format(*LIMITS)),
     (ENGINES, "at least {:g} s and at most {:g} s".format(*LIMITS)),

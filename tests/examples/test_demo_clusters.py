@@ -9,6 +9,7 @@ import pytest
 def demo(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
     import swarm_demo.cluster
+    import swarm_demo.registering
     import swarm_demo.swarm_mode
 
     return swarm_demo
@@ -40,6 +41,19 @@ async def test_a_dead_manager_is_not_among_those_that_answer_until_it_returns(de
         await script[3]()
         assert dead == {cluster.managers["mgr1"].address}
         assert cluster.answering() == everyone
+
+
+async def test_without_etcd_who_is_registered_stands_in_a_file(demo, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo.registering, "_etcd_can", lambda: False)
+    async with demo.registering.Registering(tmp_path, alone=False) as cluster:
+        assert [one.name for one in cluster.truth()] == ["engine-0", "engine-1", "engine-2"]
+        joins, dies = cluster.script()
+        assert await joins() == "engine-3 joins through a file"
+        await dies()
+        assert [one.name for one in cluster.truth()] == ["engine-1", "engine-2", "engine-3"]
+        hosts = [one.address.rpartition(":")[0] for one in cluster.truth()]
+        assert (tmp_path / "nodes").read_text() == "".join(f"{host}:2375\n" for host in sorted(hosts))
+        assert cluster.store.discovery == f"file://{tmp_path}/nodes"
 
 
 def test_tasks_that_shall_not_run_are_dropped_like_by_the_relabelling(demo):

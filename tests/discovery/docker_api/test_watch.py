@@ -142,6 +142,19 @@ async def test_a_change_is_seen_without_listing_everything_again(swarm, change, 
             assert any(asked.startswith("tasks?") for asked in lists_asked(daemon))
 
 
+async def test_the_task_of_a_global_service_on_a_new_node_is_seen_at_once(swarm, monkeypatch):
+    monkeypatch.setattr(watch, "SOONEST", 60.0)
+    swarm.create_service("agent", mode="global", networks=["net"])
+    swarm.settle()
+    async with Daemon.on(swarm, "mgr1") as daemon:
+        async with running(provider(daemon, interval=60)) as (seen,):
+            await agree(swarm, seen)
+            swarm.join("wrk3")  # of the task that follows no event tells
+            await live(swarm)
+            await agree(swarm, seen)
+            assert "wrk3" in seen.values_of("__meta_dockerswarm_node_hostname")
+
+
 async def test_a_service_that_did_not_change_is_not_asked_for(swarm, monkeypatch):
     monkeypatch.setattr(watch, "SOONEST", 60.0)
     async with Daemon.on(swarm, "mgr1") as daemon:

@@ -68,6 +68,12 @@ class Scraped:
             return ""
         known = {target["scrapeUrl"] for targets in (await self.services()).values() for target in targets}
         found = [t["scrapeUrl"] for targets in (await self.services(job)).values() for t in targets]
+        down = Counter(
+            target["discoveredLabels"][META + "service_name"]
+            for target in await self.prometheus.targets(job)
+            if target["health"] == "down"
+        )
+        print(f"{job}: down are {dict(down)}")
         there = f"{len(known & {*found})} of {len(known)} endpoints are among them"
         return f"of {health.total()} targets {health['up']} answered, {there}"
 
