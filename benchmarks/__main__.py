@@ -8,7 +8,17 @@ import os
 import platform
 import sys
 
-QUESTIONS = ("refresh", "relabelling", "daemon", "serving", "swarm_mode", "growth", "freshness", "steady")
+QUESTIONS = (
+    "refresh",
+    "relabelling",
+    "daemon",
+    "serving",
+    "swarm_mode",
+    "growth",
+    "freshness",
+    "steady",
+    "registration",
+)
 
 
 def main() -> None:

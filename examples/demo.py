@@ -1,8 +1,9 @@
-"""Two Swarms that live and break, swarm-sd on both, and a real Prometheus on swarm-sd: ``make demo``.
+"""Swarms that live and break, swarm-sd on all of them, and a real Prometheus on swarm-sd: ``make demo``.
 
-One is a classic Swarm, one a cluster in swarm mode. Everything runs on loopback addresses and ends with the
-demo; what is written goes to ``.demo/``. Exit code 0 only if every target was served all the time, whatever
-happened to the Swarms.
+One is a classic Swarm, one a cluster in swarm mode, and of one only its own discovery is there: nodes that
+register in etcd where it is installed, else in a file. Everything runs on loopback addresses and ends with
+the demo; what is written goes to ``.demo/``. Exit code 0 only if every target was served all the time,
+whatever happened to the Swarms.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from swarm_demo import DemoError
 from swarm_demo.classic import Classic
 from swarm_demo.cluster import Cluster, Deed, turns
 from swarm_demo.programs import Program, port_for, prometheus_command, swarm_sd_command
+from swarm_demo.registering import Registering
 from swarm_demo.screen import Screen, table
 from swarm_demo.swarm_mode import SwarmMode
 from swarm_demo.watch import Watch, look
@@ -69,6 +71,10 @@ scrape_configs:
         target_label: service
       - source_labels: [__meta_dockerswarm_node_hostname]
         target_label: node
+  - job_name: discovery
+    swarm_sd_configs:
+      - discovery: {discovery}
+        metrics_port: {discovery_port}
   - job_name: swarm-sd
     static_configs:
       - targets: ['{swarm_sd}']
@@ -113,7 +119,8 @@ class Demo:
         self._screen = screen
         self._duration = duration
         self._classic, self._swarm_mode = Classic(alone=alone), SwarmMode(alone=alone)
-        self._clusters: tuple[Cluster, ...] = (self._classic, self._swarm_mode)
+        self._registering = Registering(here, alone=alone)
+        self._clusters: tuple[Cluster, ...] = (self._classic, self._swarm_mode, self._registering)
         self._watches: list[Watch] = []
         self._urls: list[tuple[str, str]] = []
         self._programs: list[Program] = []
@@ -121,7 +128,7 @@ class Demo:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until ``stop`` or the duration is over. ``DemoError`` where something went wrong."""
-        async with self._classic, self._swarm_mode, AsyncExitStack() as programs:
+        async with self._classic, self._swarm_mode, self._registering, AsyncExitStack() as programs:
             swarm_sd, prometheus = self._addresses()
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
                 self._watches = [
@@ -158,8 +165,7 @@ class Demo:
             prometheus = f"127.0.0.1:{self._port('Prometheus', PROMETHEUS_PORT)}"
             self._urls.append(("Prometheus", f"http://{prometheus}/targets"))
         for cluster in self._clusters:
-            urls = "  ".join(f"{manager.url}{cluster.path}" for manager in cluster.managers.values())
-            self._urls.append((cluster.name, urls))
+            self._urls.append((cluster.name, cluster.urls()))
         self._urls.append(("files", os.path.relpath(self._here)))
         self._screen.introduce(self._urls)
         return swarm_sd, prometheus
@@ -188,6 +194,8 @@ class Demo:
             classic_port=classic.metrics_port,
             hosts=", ".join(f"tcp://{manager.address}" for manager in swarm_mode.managers.values()),
             tasks_port=swarm_mode.metrics_port,
+            discovery=self._registering.store.discovery,
+            discovery_port=self._registering.metrics_port,
             swarm_sd=swarm_sd,
         )
 
@@ -221,7 +229,7 @@ class Demo:
         await start()
         if not await self._until(lambda: self._all(Watch.all_up), _BEGINNING):
             raise DemoError(f"not everything was served and up after {_BEGINNING:g} s")
-        self._screen.say("both", "demo", "all targets are there: now things happen to the Swarms")
+        self._screen.say("all", "demo", "all targets are there: now things happen to the Swarms")
         script = list(turns(self._clusters, lambda cluster: cluster.script()))
         for number, (cluster, deed) in enumerate(script):
             await self._happens(cluster, deed, self._left() / (len(script) - number))

@@ -143,6 +143,14 @@ async def test_a_loss_that_the_provider_was_told_of_is_taken_at_once(make):
     assert (feed.targets(), feed.holds) == (2, 1), "of the other it was told nothing"
 
 
+async def test_a_small_loss_beside_one_that_was_told_of_is_a_share_of_all(make):
+    feed, _ = await make("web", "db")
+    feed._provider.announced = lambda source: source == "web"
+    feed.up([ten("web"), group("db", "d0:1")])
+    feed.up([group("web", *(f"n{number}:1" for number in range(12))), TargetGroup("db")])
+    assert (feed.targets(), feed.holds) == (12, 0)
+
+
 async def test_targets_that_are_replaced_are_no_loss(make):
     feed, _ = await make("nodes")
     feed.up([ten()])

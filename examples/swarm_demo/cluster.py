@@ -79,6 +79,10 @@ class Cluster(ABC):
                 return await self._stack.enter_async_context(make(port))
         return await self._stack.enter_async_context(make(0))
 
+    def urls(self) -> str:
+        """Where one can look at it."""
+        return "  ".join(f"{manager.url}{self.path}" for manager in self.managers.values())
+
     # -- the truth ----------------------------------------------------------------------------------
 
     @property

@@ -297,7 +297,7 @@ def targets(file: Path, job: str | None, timeout: Duration) -> None:
     from swarm_sd.table import show
 
     found = _discover(file, job, timeout)
-    show(found.targets)
+    show(found.targets, found.skipped)
     _end(found)
 
 

@@ -128,7 +128,10 @@ class Feed:
         judged = [group for group in groups if group.source not in fixed]
         if isinstance(self._provider, Announced):
             announced = self._provider.announced
-            judged = [group for group in judged if not announced(group.source)]
+            # as they stand: their loss is none, and that of the others a share of all
+            judged = [
+                self.groups.get(group.source, group) if announced(group.source) else group for group in judged
+            ]
         return judged
 
     def _gone(self) -> dict[str, TargetGroup]:

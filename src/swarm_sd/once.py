@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarm_sd.job import Job
 from swarm_sd.manager import EntryStatus, Manager
@@ -14,10 +15,14 @@ from swarm_sd.target import Populated, populate
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What one look found. ``targets`` by job; ``failures``: (job, entry, why) of what could not be asked."""
+    """What one look found, by job. ``failures``: (job, entry, why) of what could not be asked.
+
+    ``skipped``: by job and reason, how much of the answers is no target; of most kinds odd objects alone.
+    """
 
     targets: Mapping[str, tuple[Populated, ...]]
     failures: tuple[tuple[str, int, str], ...] = ()
+    skipped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 async def discover(jobs: Iterable[Job], *, timeout: float) -> Discovered:
@@ -30,25 +35,33 @@ async def discover(jobs: Iterable[Job], *, timeout: float) -> Discovered:
             async with asyncio.timeout(timeout):
                 while not running.done() and not _settled(manager.status().entries):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+        entries = manager.status().entries
         targets = {job.name: _targets(manager, job) for job in jobs}
+        skipped = {job.name: _skipped(entries, job) for job in jobs}
         failures = [
             (
                 status.entry.job,
                 status.entry.index,
                 status.provider.last_error or f"no answer within {timeout:g} s",
             )
-            for status in manager.status().entries
+            for status in entries
             if status.state != "known"
         ]
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-    return Discovered(targets, tuple(failures))
+    return Discovered(targets, tuple(failures), skipped)
 
 
 def _settled(entries: tuple[EntryStatus, ...]) -> bool:
     return bool(entries) and all(status.state == "known" or status.provider.last_error for status in entries)
+
+
+def _skipped(entries: tuple[EntryStatus, ...], job: Job) -> Mapping[str, int]:
+    """What its entries could not use; that of a provider which several of them share, once."""
+    own = {status.shared_with: status.provider.skipped for status in entries if status.entry.job == job.name}
+    return sum(map(Counter, own.values()), Counter[str]())
 
 
 def _targets(manager: Manager, job: Job) -> tuple[Populated, ...]:

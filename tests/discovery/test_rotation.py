@@ -7,6 +7,7 @@ import pytest
 
 from swarm_sd.discovery.docker_api.client import DockerAPI
 from swarm_sd.discovery.docker_api.host import Host
+from swarm_sd.discovery.docker_api.silence import Pace
 from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.discovery.rotation import Rotation
 from swarm_sd.discovery.swarm.info import parse_info
@@ -282,6 +283,17 @@ async def test_a_bug_that_the_second_answer_brings_out_is_told():
 # --- the same of a Docker API
 
 
+class Late(faults.Fault):
+    """Takes its time before it begins to answer."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    async def answer(self, connection, request, honest, /):
+        await asyncio.sleep(self.seconds)
+        return await super().answer(connection, request, honest)
+
+
 def api_of(*managers, again=(0.1,)):
     api = DockerAPI([Host.from_yaml(one.url) for one in managers], HTTPClientConfig())
     api.rotation._again = again
@@ -303,10 +315,45 @@ async def test_a_manager_that_never_answers_its_first_request_answers_the_second
 async def test_a_manager_that_is_sending_is_not_asked_twice():
     async with Manager(example()) as manager:
         manager.inject(faults.Slow(step=1000, pause=0.1))
-        api = api_of(manager)
+        api = api_of(manager, again=(0.4,))
         await api.get("/info", parse_info)
         await api.close()
         assert manager.count("/info") == 1
+
+
+async def test_who_is_sending_is_waited_for_and_the_next_is_not_asked():
+    async with Manager(example()) as slow, Manager(example()) as other:
+        slow.inject(faults.Slow(step=1000, pause=0.1))
+        api = api_of(slow, other, again=())
+        api.rotation._patience = 0.4
+        answered, _ = await api.get("/info", parse_info)
+        await api.close()
+        assert str(answered) == slow.url
+        assert other.count("/info") == 0
+
+
+async def test_who_stops_in_the_middle_is_left_for_the_next():
+    async with Manager(example()) as stopped, Manager(example()) as other:
+        stopped.inject(faults.HangMidBody())
+        api = api_of(stopped, other, again=())
+        api.rotation._patience = 0.1
+        answered, _ = await api.get("/info", parse_info)
+        await api.close()
+        assert str(answered) == other.url
+
+
+async def test_who_usually_takes_long_is_given_the_time_and_asked_once():
+    async with Manager(example()) as slow, Manager(example()) as other:
+        api = api_of(slow, other)
+        api.rotation._patience = 0.1
+        pace = Pace()
+        pace.usual = 1.0
+        slow.inject(Late(0.4))
+        answered, _ = await api.ask(lambda _, get: get("/info", parse_info), pace=pace)
+        await api.close()
+        assert str(answered) == slow.url
+        assert (slow.count("/info"), other.count("/info")) == (1, 0)
+        assert 0.3 < pace.usual < 1.0
 
 
 async def test_what_it_answered_before_does_not_hide_that_it_is_silent_now():

@@ -35,7 +35,8 @@ class Rotation(Generic[H]):
 
     A host that is silent for ``patience`` seconds is not given up, but the next is asked as well and the
     first good answer wins; so a round takes at most ``patience`` for each further host, and together
-    not more than ``spread`` seconds, plus one time limit of a request, however many hosts hang.
+    not more than ``spread`` seconds, plus one time limit of a request, however many hosts hang. One that is
+    sending is not silent, and one that usually takes long is given twice that time.
 
     Some hosts never answer a question that they took at a bad moment, and would answer the same one now: a
     host that owes the beginning of an answer for ``again[0]`` seconds is asked a second time beside the
@@ -73,25 +74,33 @@ class Rotation(Generic[H]):
         return self.hosts[self._active]
 
     async def ask(
-        self, question: Callable[[H], Awaitable[T]], *, silence: Callable[[H], float] | None = None
+        self,
+        question: Callable[[H], Awaitable[T]],
+        *,
+        silence: Callable[[H], float] | None = None,
+        usual: float = 0.0,
     ) -> tuple[H, T]:
         """(host, its answer) of the first host that gives one, the active host first.
 
         ``question`` raises DiscoveryError where its host cannot tell. When none can, the DiscoveryError
         raised has the first host's reason and every host's message. ``silence``: the seconds for which a
         host owes the beginning of an answer, 0 while one is coming; nobody is asked again without it.
+        ``usual``: the seconds until such an answer began last time.
         """
         asked: dict[asyncio.Task[T], H] = {}
         errors: dict[H, DiscoveryError] = {}
         order = [*self.hosts[self._active :], *self.hosts[: self._active]]
-        patience = min(self._patience, self._spread / len(order))
+        patience = max(min(self._patience, self._spread / len(order)), 2 * usual)
+        again = [max(seconds, 2 * usual * number) for number, seconds in enumerate(self._again, 1)]
         everybody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             for number, host in enumerate(order, 1):
-                asked[asyncio.ensure_future(self._insist(host, question, silence, everybody))] = host
+                asked[asyncio.ensure_future(self._insist(host, question, silence, again, everybody))] = host
                 if last := number == len(order):
                     everybody.set_result(None)
-                if (answer := await self._first(asked, errors, None if last else patience)) is not None:
+                if (
+                    answer := await self._first(asked, errors, None if last else patience, silence)
+                ) is not None:
                     return answer
         finally:
             await _ended(asked)
@@ -102,6 +111,7 @@ class Rotation(Generic[H]):
         host: H,
         question: Callable[[H], Awaitable[T]],
         silence: Callable[[H], float] | None,
+        again: Sequence[float],
         everybody: asyncio.Future[None],
     ) -> T:
         """The host's answer; asks it again once ``everybody`` was asked and as long as it is silent.
@@ -110,7 +120,7 @@ class Rotation(Generic[H]):
         """
         first = asyncio.ensure_future(question(host))
         asked, asked_at = {first}, time.monotonic()
-        times = list(self._again)
+        times = list(again)
         try:
             await asyncio.wait((first, everybody), return_when=asyncio.FIRST_COMPLETED)
             while not first.done():
@@ -154,7 +164,11 @@ class Rotation(Generic[H]):
         return answer
 
     async def _first(
-        self, asked: dict[asyncio.Task[T], H], errors: dict[H, DiscoveryError], patience: float | None
+        self,
+        asked: dict[asyncio.Task[T], H],
+        errors: dict[H, DiscoveryError],
+        patience: float | None,
+        silence: Callable[[H], float] | None,
     ) -> tuple[H, T] | None:
         """The first good answer of those asked; None after ``patience``, or when all of them failed."""
         until = None if patience is None else time.monotonic() + patience
@@ -162,7 +176,11 @@ class Rotation(Generic[H]):
             left = None if until is None else max(0.0, until - time.monotonic())
             done, _ = await asyncio.wait(asked, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                return None
+                quiet = min(map(silence, asked.values())) if silence is not None else float("inf")
+                if patience is None or quiet >= patience:
+                    return None
+                until = time.monotonic() + patience - quiet  # one of them is sending
+                continue
             for task in done:
                 host = asked.pop(task)
                 try:

@@ -19,6 +19,7 @@ from swarm_sd.sim.moby.alone import run_docker
 from swarm_sd.sim.nodes import Nodes
 from swarm_sd.sim.stage import end, until_told
 from swarm_sd.sim.tags import TAGS
+from swarm_sd.sim.workload import Container, Port
 
 _ELECTION_EVERY = 10  # with several managers, one in so many things that happen is an election
 
@@ -59,6 +60,7 @@ async def run(options: argparse.Namespace) -> None:
         cluster.elect(managers[0].advertise)
         nodes = Nodes([_host(engine.address) for engine in cluster.engines], port=options.metrics_port)
         await stack.enter_async_context(nodes)
+        _run_containers(cluster, nodes.port)
         for manager in managers:
             say(f"manager {manager.tag} at {manager.url}{', primary' if manager.leads else ', replica'}")
         some = ", ".join(list(nodes.scrapes)[:3])
@@ -67,6 +69,18 @@ async def run(options: argparse.Namespace) -> None:
         stack.push_async_callback(end, living)
         await until_told(options.duration)
         say(f"{sum(len(manager.requests) for manager in managers)} requests answered; the end")
+
+
+def _run_containers(cluster: Cluster, port: int) -> None:
+    """One container a node that is a target which is up: on an overlay where it has the node's address.
+
+    Published it would be none: ports on loopback addresses are for the node alone.
+    """
+    for number, engine in enumerate(cluster.engines):
+        networks = {"monitoring": _host(engine.address)}
+        labels = {"com.example.team": ("core", "data")[number % 2]}
+        web = Container(name=f"web-{number}", ports=[Port(port)], networks=networks, labels=labels)
+        cluster.run(engine.name, web)
 
 
 def _managers(cluster: Cluster, options: argparse.Namespace) -> list[Manager]:

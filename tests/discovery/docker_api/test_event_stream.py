@@ -82,7 +82,9 @@ def test_swarm_mode_tells_services_nodes_and_their_scope():
         b'{"Type":"service","Action":"update","Actor":{"ID":"s1","Attributes":{"name":"web","replicas.new":"5"}},'
         b'"scope":"swarm","time":1795417291,"timeNano":1795417291638650621}\n'
     )
-    assert event == Event("service", "update", "s1", {"name": "web"}, "swarm", 1795417291638650621)
+    assert event == Event(
+        "service", "update", "s1", {"name": "web", "replicas.new": "5"}, "swarm", 1795417291638650621
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,14 @@ class Changes:
         self.everything |= other.everything
 
 
+def takes_away(event: Event) -> bool:
+    """Whether it tells of an object that is gone or becomes less, as no slip of a list could."""
+    if event.type == "service" and event.action == "update":
+        was, shall = (event.attributes.get(name, "") for name in ("replicas.old", "replicas.new"))
+        return was.isdecimal() and shall.isdecimal() and int(shall) < int(was)
+    return event.action in ("remove", "die", "destroy")
+
+
 def affected(nodes: Iterable[str], services: Iterable[Service], tasks: Iterable[Task]) -> set[str]:
     """The services whose tasks change with these nodes: those that run there, and the global ones."""
     there = set(nodes)

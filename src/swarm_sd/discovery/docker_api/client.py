@@ -11,7 +11,7 @@ import msgspec
 
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.docker_api.listed import Listed, ListReader
-from swarm_sd.discovery.docker_api.silence import Owed, Silence
+from swarm_sd.discovery.docker_api.silence import Owed, Pace, Silence
 from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.discovery.http_session import Body, HTTPSession, HTTPStatusError
 from swarm_sd.discovery.rotation import Rotation
@@ -76,14 +76,26 @@ class DockerAPI:
         """
         return await self.ask(lambda host, get: get(path, read))
 
-    async def ask(self, question: Callable[[Host, Get], Awaitable[T]]) -> tuple[Host, T]:
-        """(host, answer) of the first host with which ``question``, which may get several paths, succeeds."""
+    async def ask(
+        self, question: Callable[[Host, Get], Awaitable[T]], *, pace: Pace | None = None
+    ) -> tuple[Host, T]:
+        """(host, answer) of the first host with which ``question``, which may get several paths, succeeds.
+
+        ``pace`` is kept by who asks the same again and again: a host is given the time that it usually takes.
+        """
         silence = Silence()
-        return await self.rotation.ask(lambda host: self._one(host, question, silence), silence=silence)
+        answer = await self.rotation.ask(
+            lambda host: self._one(host, question, silence),
+            silence=silence,
+            usual=pace.usual if pace is not None else 0.0,
+        )
+        if pace is not None:
+            pace.usual = silence.longest
+        return answer
 
     async def probe(self, host: Host, path: str, read: Callable[[Body], T] | ListReader[Any]) -> T | None:
         """What ``host`` answers, asked only to know how it fares; None where it cannot tell."""
-        return await self.rotation.probe(host, lambda host: self._read(host, path, read, Owed()))
+        return await self.rotation.probe(host, lambda host: self._read(host, path, read, Owed(Silence())))
 
     async def _one(self, host: Host, question: Callable[[Host, Get], Awaitable[T]], silence: Silence) -> T:
         with silence.question(host) as owed:
@@ -110,7 +122,7 @@ class DockerAPI:
                     return reading.done()
                 body = bytearray()
                 await self._receive(host, path_, _noting(heard, body.extend))
-                return read(body) if len(body) < ON_THE_LOOP else await asyncio.to_thread(read, body)
+            return read(body) if len(body) < ON_THE_LOOP else await asyncio.to_thread(read, body)
         except DiscoveryError as err:
             raise DiscoveryError(_reason(err, path), f"{host}{path.partition('?')[0]}: {err}") from err
 

@@ -36,19 +36,19 @@ from swarm_sd.discovery.docker_api.lists import (
     changed_services,
 )
 from swarm_sd.discovery.docker_api.part import asked_again, kept
+from swarm_sd.discovery.docker_api.silence import Pace
 from swarm_sd.discovery.docker_api.watch import Watch
 from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.provider import DiscoveryError, EventsStatus, HostStatus
 from swarm_sd.scalars import Secret
 
-_SOONEST = 0.75
-"""An answer that is younger than this part of the asker's interval serves it too."""
+_SOONEST, _WATCHED = 0.75, 1.5
+"""Parts of the asker's interval: an answer that is younger serves it too. The second of a cluster that is
+watched, which is fetched again by itself.
+"""
 
 ON_THE_LOOP = 2000
 """Lists with this many objects or more are compared in a thread."""
-
-_WATCHED = 1.5
-"""And of a cluster that is watched, which is fetched again by itself: parts of it may be newer."""
 
 _PART_WITHIN = 10.0
 """Seconds that asking for a part may take, however many managers are silent."""
@@ -102,6 +102,7 @@ class Cluster:
         self._parts = Changes()  # what was asked for while a fetch goes on
         self._versions: dict[str, int] = {}  # object -> version, as last seen
         self._readers: dict[Asked, ListReader[Any]] = {}
+        self._pace = Pace()
         self._answered: Host | None = None  # who told of them
         self._learns = False
         self._key: object = None  # under which it is shared
@@ -197,7 +198,10 @@ class Cluster:
             and failed_for < min(interval * _SOONEST, _FAILED_FOR)
         ):
             raise self._error
-        return await self._everything()
+        lists = await self._everything()
+        if not all(lists.has(one) for one in wanted):
+            lists = await self._everything()  # that fetch had begun before these were wanted
+        return lists
 
     def _has(self, wanted: Sequence[Wanted]) -> bool:
         return self._last is not None and all(self._last.has(one) for one in wanted)
@@ -225,19 +229,13 @@ class Cluster:
     # --- what the watch asks for
 
     async def refresh(self) -> None:
-        """Fetches every list now, and tells those who want them if any is another one."""
-        before, failed = self._last, self._error is not None
-        try:
-            await self._everything()
-        except DiscoveryError:
-            if not failed:
-                self._tell(self._wants())
-            raise
-        if failed or before is not None:  # the first lists are for those who asked for them
-            self._tell([one for one in self._wants() if failed or self._differs(one, before)])
+        """Fetches every list now; those who want them are told if any is another one."""
+        await self._everything()
 
     async def ask_for(self, changes: Changes) -> Collection[str]:
         """Fetches what may have changed; the services whose tasks did."""
+        if (self._last is None or self._error is not None) and self._fetching is not None:
+            await asyncio.wait([self._fetching])  # its lists may be older than what the changes are about
         async with self._asking:
             before = self._last
             if before is None or self._error is not None:
@@ -274,7 +272,7 @@ class Cluster:
 
     def _too_old(self, reason: str, message: str) -> DiscoveryError:
         """What stands is older than an event: nobody is served with it."""
-        self._began = self._good = float("-inf")
+        self._good = float("-inf")
         return DiscoveryError(reason, message)
 
     def _differs(self, wanted: Wanted, before: Lists | None) -> bool:
@@ -312,24 +310,30 @@ class Cluster:
         try:
             lists = await self._round()
         except Exception as err:
+            first = self._error is None
             self._error = err if isinstance(err, DiscoveryError) else None
             if self._watch is not None:
                 self._watch.failed()
+            if first:
+                self._tell(self._wants())
             raise
+        self._took = time.monotonic() - began
         async with self._asking:
-            before = self._last
+            before, failed = self._last, self._error is not None
             if before is not None and self._parts:
                 lists = kept(lists, before, self._parts)
             self._last, self._error = lists, None
-            self._good, self._took = began, time.monotonic() - began
+            self._good = began
             await self._compare(before, lists)
+        if before is not None:  # the first lists are for those who asked for them
+            self._tell([one for one in self._wants() if failed or self._differs(one, before)])
         return lists
 
     async def _round(self) -> Lists:
         self.fetches += 1
         asked = asked_for(self._wants())
         self._readers = {one: reader for one, reader in self._readers.items() if one in asked.values()}
-        _, lists = await self._api.ask(lambda host, get: self._ask(host, get, asked))
+        _, lists = await self._api.ask(lambda host, get: self._ask(host, get, asked), pace=self._pace)
         self._probe_another()
         return lists
 
@@ -395,7 +399,10 @@ class Cluster:
             back = next((name for name, index in seen.items() if index < self._versions.get(name, 0)), None)
             if back is not None:
                 raise DiscoveryError("stale", f"{host}: its answer is older than one already seen ({back})")
-        self._versions, self._answered = seen if part is None else {**self._versions, **seen}, host
+        if part is None:
+            self._versions, self._answered = seen, host
+        else:
+            self._versions.update(seen)
 
     def announced(self, name: str) -> bool:
         """Whether events have told of the object of that ID just now."""

@@ -44,6 +44,8 @@ class _Kept(msgspec.Struct, gc=False):
     node_addr: str = msgspec.field(default="", name="node.addr")
     service_id: str = msgspec.field(default="", name="com.docker.swarm.service.id")
     task_id: str = msgspec.field(default="", name="com.docker.swarm.task.id")
+    replicas_old: str = msgspec.field(default="", name="replicas.old")
+    replicas_new: str = msgspec.field(default="", name="replicas.new")
 
 
 KEPT = _Kept.__struct_encode_fields__

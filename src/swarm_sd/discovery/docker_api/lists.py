@@ -215,7 +215,7 @@ def with_objects(listed: Listed[Any], ids: Collection[str], fresh: Iterable[Any]
     """``listed``, but the objects of these IDs are ``fresh``; the same object where nothing changed."""
     known = by_id(listed)
     before = {name: known[name] for name in ids if name in known}
-    now = {one.id: one for one in fresh}
+    now = {one.id: one for one in fresh if one.id in ids}  # a proxy may let through no filters
     if before == now:
         return listed
     kept = {name: one for name, one in known.items() if name not in before or name in now} | now

@@ -58,6 +58,8 @@ def kept(lists: Lists, parts: Lists, changes: Changes) -> Lists:
         if asked.path == TASKS and changes.services:
             tasks = [task for name in changes.services for task in by_service(newer).get(name, ())]
             other[asked] = with_tasks(listed, changes.services, tasks)
+        elif asked.path == NETWORKS and changes.networks:
+            other[asked] = newer
         elif asked.path in (SERVICES, NODES):
             ids = changes.services if asked.path == SERVICES else changes.nodes
             known = by_id(newer)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from swarm_sd.discovery.docker_api.changes import Changes
+from swarm_sd.discovery.docker_api.changes import Changes, takes_away
 from swarm_sd.discovery.docker_api.event_stream import Event
 from swarm_sd.discovery.docker_api.events import Events
 from swarm_sd.provider import DiscoveryError
@@ -41,7 +41,10 @@ LONGEST_BACKOFF = 5.0
 """Seconds at most until a cluster that cannot tell is asked again."""
 
 MANY = 500
-"""Services; asking for so many is asking for everything."""
+"""Services and nodes; asking for so many is asking for everything."""
+
+GIVE_UP = 3
+"""Parts that fail in a row: then everything is asked for instead, until a stream begins anew."""
 
 ANNOUNCED_FOR = 60.0
 """Seconds for which the loss of what an event told of surprises nobody."""
@@ -93,7 +96,10 @@ class Watch:
         self._asked_at = float("-inf")  # monotonic: when a part was last asked for
         self._took = 0.0  # seconds
         self._told: dict[str, float] = {}  # object -> when an event told of it
+        self._gone: dict[str, float] = {}  # object -> when an event told that it is gone or less
         self._untold: dict[str, float] = {}  # object -> when a change was found that no event told of
+        self._doubted = False  # the stream missed something, and has told nothing since
+        self._refused = 0  # parts that failed in a row
         self._new_stream = True  # what a stream could not tell of is no fault of it
         self.missed = 0
         self.events: Events | None = None
@@ -103,21 +109,28 @@ class Watch:
     def heard(self, event: Event) -> None:
         """Takes an event of a swarm."""
         self._changes.heard(event)
-        self._note(event.id)
+        self._note(event, event.id)
 
     def heard_of_anything(self, event: Event) -> None:
         """Takes an event where only the whole list helps, as with the containers of one engine."""
         self._changes.everything = True
-        self._note(event.id)
+        # an event of a network is about the container that came or went, too
+        self._note(event, event.id, event.attributes.get("container", ""))
 
-    def _note(self, name: str) -> None:
-        self._told[name] = time.monotonic()
-        self._untold.pop(name, None)
+    def _note(self, event: Event, *names: str) -> None:
+        now = time.monotonic()
+        for name in names:
+            self._told[name] = now
+            self._untold.pop(name, None)
+            if takes_away(event):
+                self._gone[name] = now
+        self._doubted = False
         self._wake.set()
 
     def connected(self) -> None:
         """Takes it that an event stream has begun: what happened before it no event will tell."""
         self._changes.everything = self._new_stream = True
+        self._refused = 0
         self._wake.set()
 
     def lost(self) -> None:
@@ -145,8 +158,8 @@ class Watch:
         self._wake.set()
 
     def announced(self, name: str) -> bool:
-        """Whether an event has told of the object of that ID just now."""
-        return time.monotonic() - self._told.get(name, float("-inf")) < ANNOUNCED_FOR
+        """Whether an event has told just now that the object of that ID is gone or becomes less."""
+        return time.monotonic() - self._gone.get(name, float("-inf")) < ANNOUNCED_FOR
 
     # --- what is done
 
@@ -202,8 +215,7 @@ class Watch:
             part = self._asked_at + self._took / BUSY_SHARE
         elif self._since:
             part = self._asked_at + max(self._took / BUSY_SHARE, self._pause())
-        too_much = self._changes.everything or len(self._changes.services) + len(self._since) > MANY
-        if too_much or everything <= max(part, time.monotonic()):
+        if self._all() or everything <= max(part, time.monotonic()):
             return everything, True
         return part, False
 
@@ -212,24 +224,32 @@ class Watch:
             return float("inf")
         began, took = self._cluster.last_refresh()
         pause = self._interval()
-        if self._changes.everything or len(self._changes.services) + len(self._since) > MANY:
+        if self._all():
             pause = min(pause, took + took / BUSY_SHARE)
         elif not (self._announced() and self._trusted()):
             pause = min(pause, max(SOONEST, took / IDLE_SHARE))
         return max(began + pause, self._not_before)
+
+    def _all(self) -> bool:
+        """Whether what changed can only be known by asking for everything."""
+        changes = self._changes
+        many = len(changes.services) + len(changes.nodes) + len(self._since) > MANY
+        return changes.everything or many or (self._refused >= GIVE_UP and bool(changes))
 
     def _pause(self) -> float:
         youngest = time.monotonic() - max(self._since.values())
         return next((pause for age, pause in CADENCE if youngest < age), CADENCE[-1][1])
 
     def _trusted(self) -> bool:
-        return self.events is not None and self.events.connected and not self._untold
+        return self.events is not None and self.events.connected and not (self._untold or self._doubted)
 
     async def _ask(self) -> None:
         changes, self._changes = self._changes, Changes()  # the cursor, before the list
         wanted = Changes({*changes.services, *self._since}, changes.nodes, changes.networks)
         started = time.monotonic()
+        self._refused += 1  # until it is answered
         changed = await self._cluster.ask_for(wanted)
+        self._refused = 0
         self._asked_at = time.monotonic()
         self._took = self._asked_at - started
         self._settle({*changes.services, *changed})
@@ -248,11 +268,13 @@ class Watch:
 
     def _judge_the_stream(self) -> None:
         now = time.monotonic()
-        self._told = {name: at for name, at in self._told.items() if now - at < ANNOUNCED_FOR}
+        self._told = {name: at for name, at in self._told.items() if now - at < TOLD_WITHIN}
+        self._gone = {name: at for name, at in self._gone.items() if now - at < ANNOUNCED_FOR}
         missed = [name for name, at in self._untold.items() if now - at > TOLD_WITHIN]
         for name in missed:
             del self._untold[name]
         if missed and self.events is not None:
             self.missed += len(missed)
+            self._doubted = True
             log.info("events missed changes, the stream is opened anew", changes=len(missed))
             self.events.reconnect()

@@ -69,11 +69,13 @@ class DockerSwarmSDConfig(DockerAPIConfig, frozen=True, kw_only=True, forbid_unk
         return Wanted(f"/{of}", self.filters_of(of))
 
     def problems(self) -> list[tuple[str, str]]:
-        """What is missing, and what another role would do nothing with."""
+        """What is missing, what another role would do nothing with, and names that no network has."""
         found = DockerAPIConfig.problems(self)
         if self.role != "endpoints":
             given = [name for name, default in _OF_ENDPOINTS.items() if getattr(self, name) != default]
             found += [(name, f"only role: endpoints has it; this is role: {self.role}") for name in given]
+        else:
+            found += [("networks", why) for name in dict.fromkeys(self.networks) if (why := _wrong(name))]
         return found
 
     def identity(self) -> Any:
@@ -81,6 +83,15 @@ class DockerSwarmSDConfig(DockerAPIConfig, frozen=True, kw_only=True, forbid_unk
         hosts = sorted(set(self.all_hosts()))
         how = tuple(getattr(self, name) for name in _OF_ENDPOINTS) if self.role == "endpoints" else ()
         return ("dockerswarm", hosts, self.role, self.port, self.listed().parameter, *how)
+
+
+def _wrong(network: str) -> str:
+    """Why ``network`` finds nothing; "" where it may be a network's name."""
+    if not network.strip():
+        return "an empty name; write a network's name or auto"
+    if network != AUTO and network.strip().lower() == AUTO:
+        return f"{network!r}: did you mean {AUTO}?"
+    return ""
 
 
 _OF_ENDPOINTS: Final = {

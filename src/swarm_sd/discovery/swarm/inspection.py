@@ -23,6 +23,9 @@ from swarm_sd.provider import DiscoveryError
 AT_ONCE, IN_A_ROUND = 8, 64
 """Inspections that go on at a time, and in one refresh; the others come in the next."""
 
+PATIENCE = 1.0
+"""Seconds that a round waits for inspections: an engine that hangs holds up nobody's list."""
+
 AGAIN_AFTER = 60.0
 """Seconds after which a container whose inspection failed is asked for again."""
 
@@ -87,7 +90,14 @@ class Inspector:
             async with turns:
                 await self._inspect(get, container, nodes, shared)
 
-        await asyncio.gather(*map(one, wanted))
+        asked = [asyncio.ensure_future(one(container)) for container in wanted]
+        try:
+            if asked:
+                await asyncio.wait(asked, timeout=PATIENCE)
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
     def _forget(self, info: Info, listed: Iterable[Container]) -> None:
         addresses = {node.address for node in info.nodes}
@@ -125,15 +135,15 @@ class Inspector:
     async def _inspect(
         self, get: Get, container: Container, nodes: Mapping[str, Node], shared: Collection[str | None]
     ) -> None:
+        self._not_before[container.id] = time.monotonic() + AGAIN_AFTER  # unless it tells
         try:
             told = await get(f"/containers/{container.id}/json", _read)
         except DiscoveryError:
-            self._not_before[container.id] = time.monotonic() + AGAIN_AFTER
             return
         node = nodes.get(told.address)
         if node is None:
-            self._not_before[container.id] = time.monotonic() + AGAIN_AFTER
             return
+        del self._not_before[container.id]
         self._labels[node.address] = _row(node), told.labels
         self.learned += 1
         if node.name in shared:

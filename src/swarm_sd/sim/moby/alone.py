@@ -40,14 +40,16 @@ def _listen(options: argparse.Namespace, number: int) -> str:
 
 async def _swarm(stack: AsyncExitStack, options: argparse.Namespace, say: Say) -> None:
     swarm = on_loopback(options.managers, options.nodes, seed=options.seed)
+    nodes = Nodes(_answering(swarm), port=options.metrics_port)
+    await stack.enter_async_context(nodes)
+    # one service of several, so that both can be seen: tasks that declare an endpoint and tasks that do not
+    swarm.update_service("web", labels={"prometheus.port": str(nodes.port)})
     daemons: dict[str, Daemon] = {}
     for number, node in enumerate(swarm.nodes.values()):
         daemon = Daemon.on(swarm, node["ID"], listen=_listen(options, number))
         daemons[node["ID"]] = await stack.enter_async_context(daemon)
         leads = ", leader" if node["ID"] == swarm.leader else ""
         say(f"{node['Spec']['Role']} {node['Description']['Hostname']} at {daemon.url}{leads}")
-    nodes = Nodes(_answering(swarm), port=options.metrics_port)
-    await stack.enter_async_context(nodes)
     say(f"{len(nodes.scrapes)} nodes, tasks and services with /metrics on port {nodes.port}")
 
     async def tick() -> None:
