@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -18,9 +19,12 @@ import structlog
 from click.testing import CliRunner, Result
 
 import swarm_sd
+from swarm_sd import table
 from swarm_sd.cli import cli
 from swarm_sd.sim.clusters import example
 from swarm_sd.sim.info import Teller, info
+from swarm_sd.sim.moby.daemon import Daemon
+from swarm_sd.sim.moby.swarm import Swarm
 from swarm_sd.sim.tags import Tag
 
 SWARM_SD = Path(sys.executable).with_name("swarm-sd")
@@ -218,6 +222,32 @@ def test_the_table_of_what_is_known_comes_before_what_is_not(master: str) -> Non
     assert result.exit_code == 1
     assert "well: 3 to scrape" in result.stdout
     assert "ill/0: could not be discovered" in result.stderr
+
+
+async def test_what_is_no_target_is_counted_below_the_table() -> None:
+    swarm = Swarm(["mgr1"], ["wrk1"])
+    swarm.create_network("monitoring")
+    swarm.create_service("bare", replicas=3)
+    swarm.create_service("web", replicas=2, networks=["monitoring"], labels={"prometheus.port": "1"})
+    entry = "role: endpoints, networks: monitring"
+    async with Daemon.on(swarm.settle(), "mgr1") as daemon:
+        entries = f"[{{host: '{daemon.url}', {entry}}}, {{host: '{daemon.url}', {entry}}}]"
+        Path("swarm.yml").write_text(f"scrape_configs:\n- job_name: x\n  dockerswarm_sd_configs: {entries}\n")
+        shown = await asyncio.to_thread(run, "targets", "swarm.yml")
+        listed = await asyncio.to_thread(run, "check", "service-discovery", "swarm.yml")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert "x: 0 to scrape" in shown.stdout
+    # the two entries share a provider: its tasks are counted once
+    line = "skipped: 3 not_labelled, 2 no_shared_network (why: docs/operate.md#metrics)"
+    assert shown.stdout.splitlines()[-1] == line
+    assert (listed.exit_code, listed.stderr, json.loads(listed.stdout)) == (0, "", {"x": []})
+
+
+def test_what_the_reasons_are_is_where_the_line_says() -> None:
+    page, _, anchor = table.REASONS.partition("#")
+    text = (Path(__file__).parents[1] / page).read_text()
+    section = text.partition(f"\n## {anchor.capitalize()}\n")[2].partition("\n## ")[0]
+    assert "(endpoints.md#which-tasks)" in section
 
 
 # -- convert --------------------------------------------------------------------------------------------

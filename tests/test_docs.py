@@ -43,7 +43,8 @@ from swarm_sd.discovery.http_session import HTTPSession
 from swarm_sd.discovery.kv import file as kv_file
 from swarm_sd.discovery.kv import http_store, zookeeper
 from swarm_sd.discovery.rotation import Rotation
-from swarm_sd.discovery.swarm import discovered, targets
+from swarm_sd.discovery.swarm import container_provider, discovered, targets
+from swarm_sd.discovery.swarm import provider as swarm_provider
 from swarm_sd.discovery.swarm import registry as swarm_registry
 from swarm_sd.discovery.swarm.info import parse_info
 from swarm_sd.discovery.swarm.provider import SwarmProvider, SwarmSDConfig
@@ -761,7 +762,8 @@ NUMBERS = [
     ("docs/classic-swarm.md", f"asked as well | {PATIENCE:g} s; with more than five masters"),
     ("docs/classic-swarm.md", f"masters {SPREAD:g} s divided by their number"),
     ("docs/classic-swarm.md", f"at most {Poller.MAX_BACKOFF:g} s (or `refresh_interval`"),
-    ("docs/classic-swarm.md", f"larger than {client.MAX_BYTES / 2**30:g} GiB"),
+    ("docs/classic-swarm.md", f"larger than {swarm_provider.MAX_BYTES / 2**20:g} MiB"),
+    ("docs/classic-swarm.md", f"with `role: containers` {container_provider.MAX_BYTES / 2**20:g} MiB"),
     ("docs/classic-swarm.md", f"held back for {HOLD}"),
     ("docs/classic-swarm.md", f"{TIMEOUT:g} s, and the next master after {PATIENCE:g} s"),
     ("docs/operate.md", f"the next one is asked after {PATIENCE:g} s"),

@@ -11,9 +11,11 @@ import trustme
 
 from swarm_sd.sim import __main__ as command
 from swarm_sd.sim.cluster import Cluster
-from swarm_sd.sim.clusters import example, large
+from swarm_sd.sim.clusters import example, large, on_loopback
+from swarm_sd.sim.containers import containers_json
 from swarm_sd.sim.faults import Encrypted, Plain
 from swarm_sd.sim.manager import Manager
+from swarm_sd.sim.tags import Tag
 
 from .raw_client import LIMIT, ask, connected, everything, parsed, request
 from .recordings import Recording, recordings
@@ -270,3 +272,14 @@ async def test_the_command_tells_where_it_is_and_what_happens(capsys: pytest.Cap
     assert "2 nodes with /metrics on port" in told
     assert told.rstrip().endswith("the end")
     assert len(told.splitlines()) > 6
+
+
+def test_every_node_of_the_command_has_a_container_that_answers() -> None:
+    cluster = on_loopback(2)
+    command._run_containers(cluster, 8060)
+    listed = json.loads(containers_json(cluster, Tag("v1.2.9"), everything=False))
+    named = [one for one in listed if one["Ports"]]
+    assert [one["Names"] for one in named] == [["/node-0/web-0"], ["/node-1/web-1"]]
+    for number, one in enumerate(named, 1):
+        assert one["NetworkSettings"]["Networks"]["monitoring"]["IPAddress"] == f"127.77.0.{number}"
+        assert [port["PrivatePort"] for port in one["Ports"]] == [8060]

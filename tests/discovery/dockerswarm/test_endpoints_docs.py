@@ -1,19 +1,28 @@
 """docs/endpoints.md says what the code does: labels, fields, reasons, complaints, the convention."""
 
+import asyncio
+import io
 import re
 
 import msgspec
 import pytest
+from rich.console import Console
 from ruamel.yaml import YAML
+from tests.discovery.docker_api.test_cluster import until
 from tests.discovery.dockerswarm.test_endpoints import META, Made, Recorded, addresses, instances, of
 from tests.test_docs import blocks, full, labels_of, rows, section, text
 
-from swarm_sd.discovery.docker_api import targets, wire
+from swarm_sd import table
+from swarm_sd.config import load
+from swarm_sd.discovery.docker_api import filters, targets, wire
 from swarm_sd.discovery.dockerswarm.conventions import FAMILIES, FIELDS, declared
 from swarm_sd.discovery.dockerswarm.endpoint_targets import Options
 from swarm_sd.discovery.dockerswarm.endpoints import endpoints
 from swarm_sd.discovery.dockerswarm.provider import _OF_ENDPOINTS
 from swarm_sd.discovery.dockerswarm.tasks import tasks
+from swarm_sd.once import discover
+from swarm_sd.sim.__main__ import arguments
+from swarm_sd.sim.moby import alone
 
 PAGE = "docs/endpoints.md"
 
@@ -58,6 +67,46 @@ def test_the_labels_are_those_of_role_tasks_and_of_the_table():
 def test_the_fields_are_those_described_with_their_defaults():
     fields = {name: row[0].strip("`") for name, row in described("Fields").items() if name != "field"}
     assert fields == {name: str(default or "") for name, default in _OF_ENDPOINTS.items()}
+
+
+def test_the_filters_are_those_of_tasks():
+    (listed,) = re.findall(r"`filters` are those of\s+tasks: (.*?) \(", text(PAGE), re.DOTALL)
+    assert {*re.findall(r"`([\w-]+)`", listed)} == filters.ACCEPTED["tasks"] - {"_up-to-date"}
+
+
+async def shown_by(config, flags, capsys):
+    """What ``swarm-sd targets`` prints of ``config`` at the simulated cluster; the page's ports in it."""
+    command, port, metrics = flags
+    running = asyncio.create_task(alone.run_docker(arguments(command.split())))
+    told = []
+
+    def ports():
+        told.append(capsys.readouterr().out)
+        return re.search(r":(\d+), leader(?:.*\n)*?.* on port (\d+)", "".join(told))
+
+    try:
+        await until(ports)
+        leader, free = ports().groups()
+        config.write_text(config.read_text().replace(port, leader))
+        found = await discover(load(config).jobs, timeout=10)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    out = io.StringIO()
+    table.show(found.targets, found.skipped, Console(file=out, width=110))
+    return re.sub(r" +$", "", out.getvalue(), flags=re.MULTILINE).replace(free, metrics)
+
+
+async def test_the_simulated_swarm_has_the_targets_that_are_shown(tmp_path, capsys):
+    flags = re.search(r"`python -m swarm_sd\.sim (.*?) --port (\d+) --metrics-port (\d+)`", text(PAGE))
+    (config,) = (one.body for one in blocks() if one.page == PAGE and one.title == "simulated")
+    (shown,) = (one.body for one in blocks() if one.page == PAGE and one.language == "console")
+    file = tmp_path / "prometheus.yml"
+    file.write_text(config)
+    assert shown == "$ swarm-sd targets prometheus.yml\n" + await shown_by(file, flags.groups(), capsys)
+    (mistyped,) = re.findall(r"no network has it is `(.*?)`", text(PAGE))
+    file.write_text(config.replace("monitoring", "monitring"))
+    assert f"skipped: {mistyped} (" in await shown_by(file, flags.groups(), capsys)
 
 
 def test_the_reasons_are_those_described():

@@ -88,6 +88,28 @@ def test_another_role_does_nothing_with_them_and_says_so(tmp_path, field):
     assert complaint.line == 6
 
 
+@pytest.mark.parametrize(
+    ("networks", "why"),
+    [
+        ('""', ["an empty name; write a network's name or auto"]),
+        ('[mon, " ", " "]', ["an empty name; write a network's name or auto"]),
+        ("Auto", ["'Auto': did you mean auto?"]),
+        ("[AUTO, auto]", ["'AUTO': did you mean auto?"]),
+        ("[automatic]", []),
+        ("", []),
+    ],
+)
+def test_a_name_that_no_network_has_is_refused(tmp_path, networks, why):
+    try:
+        loaded(tmp_path, f"role: endpoints\n    networks: {networks}")
+        told = []
+    except ConfigError as failure:
+        told = failure.complaints
+    assert [one.what for one in told] == why
+    assert {one.path for one in told} <= {"scrape_configs[0].dockerswarm_sd_configs[0].networks"}
+    assert {one.line for one in told} <= {6}
+
+
 def test_entries_that_differ_in_what_they_choose_have_other_targets():
     base = {"role": "endpoints"}
     identities = [
