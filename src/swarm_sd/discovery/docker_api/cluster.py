@@ -100,10 +100,9 @@ class Cluster:
         self._took = 0.0  # seconds, the last one that succeeded
         self._good = float("-inf")  # monotonic: the start of that one
         self._parts = Changes()  # what was asked for while a fetch goes on
-        self._versions: dict[str, int] = {}  # object -> version, as last seen
+        self._versions: dict[str, tuple[int, Host]] = {}  # object -> version, as last seen, and who told it
         self._readers: dict[Asked, ListReader[Any]] = {}
         self._pace = Pace()
-        self._answered: Host | None = None  # who told of them
         self._learns = False
         self._key: object = None  # under which it is shared
         self._watch: Watch | None = None
@@ -388,21 +387,20 @@ class Cluster:
     def _check_versions(self, host: Host, lists: Lists, part: Changes | None = None) -> None:
         """Refuses an answer older than one already seen from another host: objects went back in version.
 
-        From the same host it is believed: a swarm that was restored from a backup begins again.
+        From the same host it is believed: a swarm that was restored from a backup begins again. ``part``:
+        what alone was asked for.
         """
         seen = {
-            name: listed[name].version.index
+            name: (listed[name].version.index, host)
             for listed in map(by_id, (*lists.of(NODES), *lists.of(SERVICES)))
             for name in (listed if part is None else listed.keys() & (part.nodes | part.services))
         }
-        if self._last is not None and host != self._answered:
-            back = next((name for name, index in seen.items() if index < self._versions.get(name, 0)), None)
-            if back is not None:
-                raise DiscoveryError("stale", f"{host}: its answer is older than one already seen ({back})")
-        if part is None:
-            self._versions, self._answered = seen, host
-        else:
-            self._versions.update(seen)
+        if self._last is not None:
+            known = self._versions
+            back = (name for name, (index, _) in seen.items() if name in known and index < known[name][0])
+            if (name := next((name for name in back if known[name][1] != host), None)) is not None:
+                raise DiscoveryError("stale", f"{host}: its answer is older than one already seen ({name})")
+        self._versions = seen if part is None else {**self._versions, **seen}
 
     def announced(self, name: str) -> bool:
         """Whether events have told of the object of that ID just now."""

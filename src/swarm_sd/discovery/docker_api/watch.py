@@ -213,7 +213,7 @@ class Watch:
         part = float("inf")
         if self._changes:
             part = self._asked_at + self._took / BUSY_SHARE
-        elif self._since:
+        elif self._since and self._refused < GIVE_UP:
             part = self._asked_at + max(self._took / BUSY_SHARE, self._pause())
         if self._all() or everything <= max(part, time.monotonic()):
             return everything, True
