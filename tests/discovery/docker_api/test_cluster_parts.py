@@ -288,3 +288,19 @@ async def test_the_stream_goes_over_to_the_manager_that_lists_though_it_was_not_
             received = job.status().events[0].received
             swarm.update_service("web", labels={"tier": "new"})
             await until(lambda: job.status().events[0].received > received)
+
+
+async def test_a_manager_that_lags_behind_a_part_of_another_is_not_believed_for_having_told_the_whole(swarm):
+    old = swarm.snapshot()
+    async with Daemon.on(swarm, "mgr1") as one, Daemon.on(swarm, "mgr2") as two:
+        async with cluster_of(one, two) as cluster:
+            web = swarm.update_service("web", labels={"tier": "new"})["ID"]
+            swarm.settle()
+            one.inject(faults.Refuse())
+            await ask(cluster, web)
+            assert (await seen(cluster))["web"] == "new"
+            one.mend()
+            one.inject(faults.OlderState(old))
+            two.inject(faults.Refuse())
+            with pytest.raises(DiscoveryError, match="older"):
+                await ask(cluster, web)
