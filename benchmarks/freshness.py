@@ -78,7 +78,8 @@ def swarm_sd(hosts: Sequence[str], interval: str, folder: str) -> Iterator[int]:
     config.write_text(
         "scrape_configs:\n"
         + "".join(
-            f"- job_name: {role}\n  dockerswarm_sd_configs:\n  - role: {role}\n    {entry}{own.get(role, '')}{RULES}"
+            f"- job_name: {role}\n  dockerswarm_sd_configs:\n"
+            f"  - role: {role}\n    {entry}{own.get(role, '')}{RULES}"
             for role in roles()
         )
     )
