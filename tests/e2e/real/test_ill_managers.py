@@ -162,7 +162,7 @@ async def test_the_paths_that_the_docs_name_are_those_that_are_asked(
     assert asked == {"/version", *(f"/vX.YY/{name}" for name in LISTS)}
 
 
-LISTS = ("nodes", "services", "tasks", "networks", "containers/json")
+LISTS = ("nodes", "services", "tasks", "networks", "containers/json", "events")
 
 
 async def test_who_may_not_ask_who_the_managers_are_has_targets_all_the_same(
