@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 import pytest
+import structlog
 from tests.discovery.docker_api.test_cluster import fetched, provider, running, until
 
 from swarm_sd.discovery.docker.provider import DockerProvider, DockerSDConfig
@@ -240,6 +241,18 @@ async def test_without_events_changes_are_found_by_asking(swarm, fault, role, mo
             swarm.update_service("web", labels={"tier": "new"})
             await live(swarm)
             await until(lambda: "new" in seen.values_of(label))
+
+
+@pytest.mark.parametrize(("fault", "told"), [(RefuseEvents(), True), (faults.Refuse(), False)])
+async def test_that_there_are_no_events_is_told_of_a_host_that_answers(swarm, fault, told):
+    async with Daemon.on(swarm, "mgr1") as first, Daemon.on(swarm, "mgr2") as second:
+        first.inject(fault)
+        with structlog.testing.capture_logs() as logs:
+            async with running(provider(first, second, interval=60)) as (seen,):
+                await until(lambda: seen.updates)
+                await until(lambda: told or swarm.events.listeners)
+                await until(lambda: not told or logs)
+        assert any(line["event"].startswith("no events") for line in logs) is told
 
 
 async def test_changes_that_events_missed_are_counted_and_the_stream_is_opened_anew(swarm, monkeypatch):

@@ -32,6 +32,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
 _LASTED = 5.0
 
+_AWAY = frozenset({"refused", "reset", "unreachable", "dns"})
+"""Reasons that say that the host is away, which is told by whoever wants its lists."""
+
 
 def parameter(types: tuple[str, ...], actions: tuple[str, ...]) -> str:
     """The filters of ``/events`` that let through these: what an engine does not know it passes over."""
@@ -157,7 +160,8 @@ class Events:
             # that a stream ends is normal; that none can be had is worth a word, once
             self._complained = True
             self._lost()
-            log.info("no events: changes are found by asking", reason=err.reason, err=str(err))
+            if err.reason not in _AWAY:
+                log.info("no events: changes are found by asking", reason=err.reason, err=str(err))
         self._counts.last_error = str(err)
 
     @property
