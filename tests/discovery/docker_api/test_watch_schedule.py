@@ -52,7 +52,7 @@ class World:
     the begin; ``parts``: (when, for what).
     """
 
-    def __init__(self, *, whole=0.0, part=0.0, announced=True, connected=True):
+    def __init__(self, *, whole=0.0, part=0.0, complete=True, connected=True):
         self.whole, self.part = whole, part
         self.everything, self.parts = [], []
         self.answered = []  # when each answer with everything came
@@ -60,7 +60,7 @@ class World:
         self.found = []  # what the next answers with everything find changed: (services, objects)
         self.fails = {}  # "everything" or "parts" -> the error
         self.last = (float("-inf"), 0.0)
-        self.watch = Watch(self, announced=lambda: announced, interval=lambda: INTERVAL)
+        self.watch = Watch(self, complete=lambda: complete, interval=lambda: INTERVAL)
         self.watch.events = self.stream = Stream(connected)
 
     @property
@@ -145,12 +145,12 @@ def about(*times):
 
 
 def test_while_events_tell_of_every_change_everything_is_asked_for_once_an_interval():
-    world = World(announced=True).run(INTERVAL * 2 + 30)
+    world = World(complete=True).run(INTERVAL * 2 + 30)
     assert world.everything == about(0, INTERVAL, INTERVAL * 2)
     assert not world.parts
 
 
-@pytest.mark.parametrize("trust", [{"announced": False}, {"connected": False}], ids=["tasks", "no stream"])
+@pytest.mark.parametrize("trust", [{"complete": False}, {"connected": False}], ids=["tasks", "no stream"])
 @pytest.mark.parametrize(
     ("whole", "pause"),
     [(0.001, module.SOONEST), (0.1, 0.1 / IDLE_SHARE), (0.3, 0.3 / IDLE_SHARE), (3, INTERVAL)],
@@ -261,7 +261,7 @@ def test_a_storm_of_events_is_asked_about_in_a_share_of_the_time(seconds):
 
 
 def test_what_a_list_found_changed_is_asked_for_until_it_has_settled():
-    world = World(announced=False, whole=0.1)
+    world = World(complete=False, whole=0.1)
     world.found = [((), ()), ({"s1"}, ())]
     world.run(10)
     assert world.everything == about(0, 5)

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from swarm_sd.discovery.docker.containers import ContainersMemo, containers
-from swarm_sd.discovery.docker_api.cluster import Cluster
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.docker_api.lists import CONTAINERS, NETWORKS, Lists, Wanted
+from swarm_sd.discovery.docker_api.poller import ClusterPoller
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig
 from swarm_sd.discovery.docker_api.targets import Mapped, Memo
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import EventsStatus, HostStatus, Poller, ProviderStatus, TargetProvider, Up, together
+from swarm_sd.provider import ProviderStatus, TargetProvider, Up, together
 
 GRACE = 30.0
 """Seconds to wait for an engine that does not answer at start, before the others are served without it."""
@@ -42,8 +42,7 @@ class DockerProvider:
     """Several engines, each on its own: one that is down keeps its last targets and holds up nobody."""
 
     def __init__(self, config: DockerSDConfig, *, grace: float = GRACE, timeout: float | None = None) -> None:
-        limit = config.request_timeout() if timeout is None else timeout
-        self._engines = [_Engine(config, host, limit) for host in config.all_hosts()]
+        self._engines = [_Engine(config, host, timeout) for host in config.all_hosts()]
         self._grace = grace
         self._started: float | None = None
 
@@ -75,17 +74,15 @@ class DockerProvider:
         return together([engine.status() for engine in self._engines])
 
 
-class _Engine(Poller):
+class _Engine(ClusterPoller):
     """One engine. Its sources carry its name, since two engines may list a container of the same ID."""
 
-    def __init__(self, config: DockerSDConfig, host: Host, timeout: float) -> None:
-        super().__init__(f"docker {host}", float(config.refresh_interval))
+    def __init__(self, config: DockerSDConfig, host: Host, timeout: float | None) -> None:
+        wanted = (Wanted(CONTAINERS, config.filters_of("containers")), Wanted(NETWORKS))
+        super().__init__(f"docker {host}", config, (host,), wanted, timeout=timeout)
         self._config = config
         self._host = host
-        self._timeout = timeout
-        self._wanted = (Wanted(CONTAINERS, config.filters_of("containers")), Wanted(NETWORKS))
         self._memo: ContainersMemo = Memo()
-        self._cluster: Cluster | None = None
         self._lists: Lists | None = None
         self._mapped = Mapped((), {}, {})
         self._groups: tuple[TargetGroup, ...] = ()
@@ -99,18 +96,9 @@ class _Engine(Poller):
         """Those of its groups, and its own name: without an answer of the engine the list is not complete."""
         return super().sources() | {str(self._host)}
 
-    async def run(self, up: Up, /) -> None:
-        """Sends the groups after every refresh."""
-        config = self._config
-        self._cluster = Cluster.of(config.kind, (self._host,), config, timeout=self._timeout)
-        self._cluster.want(self, self._wanted, interval=self._interval, changed=self.hint)
-        await super().run(up)
-
     async def list(self) -> Sequence[TargetGroup]:
         """The groups, and one without targets in the engine's name: it answered."""
-        if self._cluster is None:
-            raise RuntimeError("list() belongs to run()")
-        lists = await self._cluster.lists(self._wanted, self._interval)
+        lists = await self.lists()
         if lists is not self._lists and not lists.same_as(self._lists, self._wanted):
             self._mapped = self._map(lists)
             named = (
@@ -131,24 +119,7 @@ class _Engine(Poller):
             memo=self._memo,
         )
 
-    async def close(self) -> None:
-        """Closes the connections."""
-        if self._cluster is not None:
-            await self._cluster.release(self)
-
     def skipped(self) -> Mapping[str, int]:
         """Objects of the last answer that could not be used."""
         odd = self._lists.skipped(self._wanted[0]) if self._lists is not None else {}
         return {**self._mapped.skipped, **odd}
-
-    def announced(self, source: str) -> bool:
-        """Whether events have told of the group's container just now."""
-        return self._cluster is not None and self._cluster.announced(source.rpartition("/")[2])
-
-    def hosts(self) -> tuple[HostStatus, ...]:
-        """The engine."""
-        return self._cluster.status() if self._cluster is not None else ()
-
-    def events(self) -> tuple[EventsStatus, ...]:
-        """The event stream of the active one."""
-        return self._cluster.events() if self._cluster is not None else ()

@@ -143,7 +143,7 @@ class Cluster:
             self._start_watching()
 
     def _start_watching(self) -> None:
-        self._watch = watch = Watch(self, announced=self._announced, interval=self._interval)
+        self._watch = watch = Watch(self, complete=self._events_tell_all, interval=self._interval)
         swarm = any(one.path in (NODES, SERVICES, TASKS) for one in self._wants())
         watch.events = Events(
             self._api,
@@ -176,7 +176,7 @@ class Cluster:
     def _interval(self) -> float:
         return min((wanting.interval for wanting in self._wanting.values()), default=60.0)
 
-    def _announced(self) -> bool:
+    def _events_tell_all(self) -> bool:
         """Whether events tell of every change: of all but of what tasks do."""
         return all(one.path != TASKS for one in self._wants())
 

@@ -53,7 +53,7 @@ TOLD_WITHIN = 5.0
 """Seconds for which an event may come later than what it tells of was seen."""
 
 
-class Asked(Protocol):
+class Askable(Protocol):
     """What a watch needs of a cluster. Whoever changes what stands tells the watch by ``refreshed``."""
 
     async def refresh(self) -> None:
@@ -76,15 +76,15 @@ class Asked(Protocol):
 class Watch:
     """Keeps the lists of one cluster fresh.
 
-    ``interval``: seconds after which everything is asked for anyway. ``announced``: whether events tell of
+    ``interval``: seconds after which everything is asked for anyway. ``complete``: whether events tell of
     every change that matters, so that as long as they come nothing else is asked for.
     """
 
     def __init__(
-        self, cluster: Asked, *, announced: Callable[[], bool], interval: Callable[[], float]
+        self, cluster: Askable, *, complete: Callable[[], bool], interval: Callable[[], float]
     ) -> None:
         self._cluster = cluster
-        self._announced = announced
+        self._complete = complete
         self._interval = interval
         self._changes = Changes()
         self._taken = Changes()  # what the fetch that goes on answers
@@ -226,7 +226,7 @@ class Watch:
         pause = self._interval()
         if self._all():
             pause = min(pause, took + took / BUSY_SHARE)
-        elif not (self._announced() and self._trusted()):
+        elif not (self._complete() and self._trusted()):
             pause = min(pause, max(SOONEST, took / IDLE_SHARE))
         return max(began + pause, self._not_before)
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Final, Literal
 import msgspec
 import structlog
 
-from swarm_sd.discovery.docker_api.cluster import Cluster
 from swarm_sd.discovery.docker_api.filters import Role
 from swarm_sd.discovery.docker_api.lists import NETWORKS, NODES, SERVICES, Lists, Wanted
+from swarm_sd.discovery.docker_api.poller import ClusterPoller
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig
 from swarm_sd.discovery.docker_api.targets import Mapped, Memo
 from swarm_sd.discovery.dockerswarm.addresses import AddressFamily
@@ -24,7 +24,7 @@ from swarm_sd.discovery.dockerswarm.own_networks import AUTO, OwnNetworks, own_c
 from swarm_sd.discovery.dockerswarm.services import services
 from swarm_sd.discovery.dockerswarm.tasks import TasksMemo, tasks
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import EventsStatus, HostStatus, Poller, TargetProvider, Up
+from swarm_sd.provider import TargetProvider, Up
 from swarm_sd.scalars import OneOrMore
 
 log = structlog.stdlib.get_logger("discovery")
@@ -102,21 +102,23 @@ _OF_ENDPOINTS: Final = {
 """The fields of role endpoints alone, with their defaults."""
 
 
-class DockerSwarmProvider(Poller):
+class DockerSwarmProvider(ClusterPoller):
     """Maps the cluster's lists, which it shares with everybody who asks the same managers."""
 
     def __init__(self, config: DockerSwarmSDConfig, *, timeout: float | None = None) -> None:
+        self._first = config.listed()
         super().__init__(
-            f"dockerswarm {config.role} " + ",".join(config.all_hosts()), float(config.refresh_interval)
+            f"dockerswarm {config.role} " + ",".join(config.all_hosts()),
+            config,
+            config.all_hosts(),
+            (self._first, *map(Wanted, _OTHERS[config.role])),
+            timeout=timeout,
+            learn_managers=config.learn_managers,
         )
         self._config = config
-        self._timeout = config.request_timeout() if timeout is None else timeout
-        self._first = config.listed()
-        self._wanted = (self._first, *map(Wanted, _OTHERS[config.role]))
         self._map = self._mapping()
         self._own: OwnNetworks | None = None
         self._networks: tuple[str, ...] | None = config.networks or None
-        self._cluster: Cluster | None = None
         self._lists: Lists | None = None
         self._mapped = Mapped((), {}, {})
 
@@ -161,17 +163,11 @@ class DockerSwarmProvider(Poller):
         config = self._config
         if AUTO in config.networks:
             self._own = OwnNetworks(config, await asyncio.to_thread(own_container), timeout=self._timeout)
-        self._cluster = Cluster.of(config.kind, config.all_hosts(), config, timeout=self._timeout)
-        if config.learn_managers:
-            self._cluster.learn_managers()
-        self._cluster.want(self, self._wanted, interval=self._interval, changed=self.hint)
         await super().run(up)
 
     async def list(self) -> Sequence[TargetGroup]:
         """The groups; the same objects where nothing changed."""
-        if self._cluster is None:
-            raise RuntimeError("list() belongs to run()")
-        lists = await self._cluster.lists(self._wanted, self._interval)
+        lists = await self.lists()
         moved = await self._moved(lists)
         if moved or (lists is not self._lists and not lists.same_as(self._lists, self._wanted)):
             large = lists.length() >= ON_THE_LOOP
@@ -200,8 +196,7 @@ class DockerSwarmProvider(Poller):
 
     async def close(self) -> None:
         """Leaves the cluster to the others."""
-        if self._cluster is not None:
-            await self._cluster.release(self)
+        await super().close()
         if self._own is not None:
             await self._own.close()
 
@@ -210,15 +205,3 @@ class DockerSwarmProvider(Poller):
         odd = self._lists.skipped(self._first) if self._lists is not None else {}
         untargeted = self._mapped.untargeted if self._config.role == "endpoints" else {}
         return Counter(self._mapped.skipped) + Counter(untargeted) + Counter(odd)
-
-    def announced(self, source: str, /) -> bool:
-        """Whether events have told of the group's service or node just now."""
-        return self._cluster is not None and self._cluster.announced(source.partition("/")[2])
-
-    def hosts(self) -> tuple[HostStatus, ...]:
-        """The managers."""
-        return self._cluster.status() if self._cluster is not None else ()
-
-    def events(self) -> tuple[EventsStatus, ...]:
-        """The event stream of the active one."""
-        return self._cluster.events() if self._cluster is not None else ()
