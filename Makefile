@@ -23,7 +23,7 @@ demo: $(STAMP) ## Simulated Swarms, classic and swarm mode, swarm-sd and (where 
 
 debian: ## The Debian packages that the tests want (as root; otherwise says what is missing)
 	@sh tools/debian.sh prometheus docker.io containerd busybox-static iptables iproute2 \
-	  etcd-server zookeeper default-jre-headless curl jq
+	  etcd-server zookeeper default-jre-headless curl jq chromium
 
 test: debian $(STAMP) lint types ## Every test, real programs included
 	$(VENV)/bin/pytest -n 4 --dist worksteal tests

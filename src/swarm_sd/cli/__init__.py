@@ -1,0 +1,26 @@
+"""``swarm-sd``: one file a command."""
+
+from __future__ import annotations
+
+import click
+
+from swarm_sd import __version__
+from swarm_sd.cli.check import check
+from swarm_sd.cli.convert import convert
+from swarm_sd.cli.serve import serve
+from swarm_sd.cli.targets import targets
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
+@click.version_option(__version__, prog_name="swarm-sd", message="%(prog)s, version %(version)s")
+def cli() -> None:
+    """Service discovery that tells Prometheus what to scrape on Docker Swarm."""
+
+
+for _command in (serve, check, targets, convert):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The ``swarm-sd`` command."""
+    cli(prog_name="swarm-sd")
