@@ -10,11 +10,15 @@ from typing import Literal
 import structlog
 
 from swarm_sd.brake import MassLoss, lost_share
+from swarm_sd.history import Pair, Why
 from swarm_sd.model import TargetGroup
 from swarm_sd.provider import (
     Announced,
+    Choosy,
     Partial,
     PartlyFixed,
+    PassedOver,
+    Prompted,
     ProviderStatus,
     Recalling,
     Reporting,
@@ -32,10 +36,17 @@ _FIRST_RESTART, _LONGEST_RESTART = 1.0, 60.0
 class Feed:
     """The groups of one provider; entries with equal configurations share it.
 
-    ``changed`` is called whenever the groups or the state did change.
+    ``changed`` is called whenever the groups or the state did change, ``note`` with what became of which
+    groups, (before, after), and why.
     """
 
-    def __init__(self, config: SDConfig, brake: MassLoss, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: SDConfig,
+        brake: MassLoss,
+        changed: Callable[[], None],
+        note: Callable[[Feed, Why, Sequence[Pair]], None] = lambda feed, why, pairs: None,
+    ) -> None:
         self.config = config
         self.groups: dict[str, TargetGroup] = {}
         self.changed_at: float | None = None  # seconds since the epoch
@@ -48,6 +59,7 @@ class Feed:
         self._provider: TargetProvider | None = None
         self._brake = brake
         self._changed = changed
+        self._note = note
         self._heard: set[str] = set()
         self._heard_anything = False
         self._told: State = "unknown"  # the state when ``changed`` was last called
@@ -104,8 +116,9 @@ class Feed:
             if lost > self._brake.share and self._brake.hold > 0 and not (groups and self._lasted()):
                 self._hold(update, lost)
             else:
+                lasted = lost > self._brake.share and self.held_since is not None
                 self._stop_holding("it lasted" if lost > self._brake.share else "the targets are back")
-                changed = self._accept(update.values())
+                changed = self._accept(update.values(), "mass loss" if lasted else self._why())
         elif self.held_since is not None:
             self._stop_holding("the targets are back")
         if (now := self.state()) != self._told:  # the provider may have turned usable between two updates
@@ -144,19 +157,24 @@ class Feed:
     def _complete(self) -> bool:
         return self._heard_anything and self._provider is not None and self._provider.sources() <= self._heard
 
-    def _accept(self, groups: Iterable[TargetGroup]) -> bool:
-        changed = False
+    def _why(self) -> Why:
+        return self._provider.prompt() if isinstance(self._provider, Prompted) else ""
+
+    def _accept(self, groups: Iterable[TargetGroup], why: Why) -> bool:
+        changed: list[Pair] = []
         for group in groups:
             old = self.groups.get(group.source)
             if not group.targets:
-                changed |= self.groups.pop(group.source, None) is not None
+                if self.groups.pop(group.source, None) is not None and old is not None:
+                    changed.append((old, group))
             elif old is not group and old != group:
                 self.groups[group.source] = group
-                changed = True
+                changed.append((old or TargetGroup(group.source), group))
         if changed:
             self.version += 1
             self.changed_at = time.time()
-        return changed
+            self._note(self, why, changed)
+        return bool(changed)
 
     def _hold(self, update: dict[str, TargetGroup], lost: float) -> None:
         self._held = update
@@ -189,6 +207,10 @@ class Feed:
     def provider_status(self) -> ProviderStatus:
         """What the provider tells of itself; nothing where it cannot."""
         return self._provider.status() if isinstance(self._provider, Reporting) else ProviderStatus()
+
+    def passed_over(self) -> Sequence[PassedOver]:
+        """What the provider made no target of, where it can name it. Belongs in a thread."""
+        return self._provider.passed_over() if isinstance(self._provider, Choosy) else ()
 
     def stale_since(self) -> float | None:
         """Since when the groups are not confirmed, seconds since the epoch; None while they are."""

@@ -16,6 +16,7 @@ import structlog
 
 from swarm_sd.brake import MassLoss
 from swarm_sd.feed import Feed, State
+from swarm_sd.history import History, Pair, Why
 from swarm_sd.job import Entry, Job
 from swarm_sd.model import TargetGroup
 from swarm_sd.provider import ProviderStatus, SDConfig
@@ -110,6 +111,7 @@ class Manager:
         self._entries: dict[Entry, Feed] = {}
         self._wake = asyncio.Event()
         self._catalog = Catalog()
+        self.history = History()
         # the list made last of these feeds, and of an entry or a job after relabelling; with what it is of
         self._lists: dict[tuple[Feed, ...], tuple[list[int], Pieces, Snapshot]] = {}
         self._relabelled: dict[Entry | str, tuple[list[int], Pieces, Snapshot]] = {}
@@ -165,7 +167,7 @@ class Manager:
                 entries[entry] = feed
         gone = {feed: task for feed, task in self._feeds.items() if feed not in feeds}
         # from here to the start of the new providers nothing waits: no delivery sees half a change
-        self._jobs, self._entries = by_name, entries
+        before, self._jobs, self._entries = self._entries, by_name, entries
         self._feeds = {feed: task or tasks.create_task(feed.run()) for feed, task in feeds.items()}
         self._lists = {feeds: made for feeds, made in self._lists.items() if set(feeds) <= self._feeds.keys()}
         self._relabelled.clear()
@@ -173,13 +175,30 @@ class Manager:
         # at once: a job that is new is "not known yet", not "no such job"
         self._catalog = self._make_catalog()
         self._wake.set()
+        self._note_reload(before, [feed for feed, task in feeds.items() if task is None], gone)
         for feed, task in gone.items():
             self._saved.pop(feed, None)
             task.cancel()
         await asyncio.gather(*gone.values(), return_exceptions=True)
 
+    def _note_reload(self, before: Mapping[Entry, Feed], new: Iterable[Feed], gone: Iterable[Feed]) -> None:
+        if before:
+            self.history.note(self, "", self._jobs, "reload", ())
+        for feed in new:
+            restored = [(TargetGroup(source), group) for source, group in feed.groups.items()]
+            if restored:
+                self._note(feed, "restored", restored)
+        for feed in gone:
+            lost = [(group, TargetGroup(source)) for source, group in feed.groups.items()]
+            jobs = dict.fromkeys(entry.job for entry, its in before.items() if its is feed)
+            self.history.note(feed, feed.config.kind, jobs, "reload", lost)
+
+    def _note(self, feed: Feed, why: Why, changed: Sequence[Pair]) -> None:
+        jobs = dict.fromkeys(entry.job for entry, its in self._entries.items() if its is feed)
+        self.history.note(feed, feed.config.kind, jobs, why, changed)
+
     async def _new_feed(self, config: SDConfig) -> Feed:
-        feed = Feed(config, self._brake, self._wake.set)
+        feed = Feed(config, self._brake, self._wake.set, self._note)
         await self._seed(feed)
         return feed
 
@@ -247,9 +266,12 @@ class Manager:
         return done[2]
 
     async def _keep_saved(self) -> None:
-        while self._store is not None:
+        while True:
             await asyncio.sleep(SAVE_TICK)
-            await self._save(self._store)
+            if self.history.waiting:
+                await asyncio.to_thread(self.history.compare)
+            if self._store is not None:
+                await self._save(self._store)
 
     async def _save(self, store: Store, *, final: bool = False) -> None:
         for feed in list(self._feeds):
@@ -287,6 +309,10 @@ class Manager:
         """The groups that stand for a job, entry by entry in order of source."""
         feeds = [feed for entry, feed in self._entries.items() if entry.job == job]
         return [group for feed in feeds for _, group in sorted(feed.groups.items())]
+
+    def feeds(self, of: Entry | str) -> list[Feed]:
+        """The feeds of an entry, or of a job in the order of its entries; each once."""
+        return list(dict.fromkeys(feed for entry, feed in self._entries.items() if of in (entry, entry.job)))
 
     def stale_since(self, of: Entry | str) -> float | None:
         """Since when targets of an entry or a job are not confirmed, seconds since the epoch, or None."""

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 import structlog
@@ -161,6 +161,46 @@ class Reporting(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """An object of the cluster that has no target, or not all that it might have, and why.
+
+    ``reason`` is one word of a small set, ``kind`` one such as ``task``; ``name``, ``service`` and ``node``
+    are as people know them, "" where there is none. ``detail`` is what the reason alone does not tell.
+    """
+
+    reason: str
+    kind: str
+    id: str
+    name: str
+    service: str = ""
+    node: str = ""
+    detail: str = ""
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A provider that can name what it made no target of. Optional."""
+
+    def passed_over(self) -> Sequence[PassedOver]:
+        """Each such object in the answer that stands. No I/O, but many: belongs in a thread."""
+        ...
+
+
+Prompt: TypeAlias = Literal["start", "poll", "event", "follow-up"]
+"""What made a provider look: that it began, that it was time, an event, or that what an event told of may not
+have come to an end."""
+
+
+@runtime_checkable
+class Prompted(Protocol):
+    """A provider that can tell why it looked. Optional."""
+
+    def prompt(self) -> Prompt:
+        """What made it look when it sent its last update. No I/O."""
+        ...
+
+
 @runtime_checkable
 class PartlyFixed(Protocol):
     """A provider some of whose groups no answer can take away, such as those its configuration names."""
@@ -231,6 +271,7 @@ class Poller(ABC):
         self._name = name
         self._interval = interval
         self._hint = asyncio.Event()
+        self._prompt: Prompt = "start"
         self._sent: dict[str, int] = {}  # source -> number of targets
         self._refreshes = 0
         self._failures: Counter[str] = Counter()
@@ -259,6 +300,10 @@ class Poller(ABC):
         """The sources of the groups sent last."""
         return frozenset(self._sent)
 
+    def prompt(self) -> Prompt:
+        """What made it list."""
+        return self._prompt
+
     def hint(self) -> None:
         """Something may have changed: list now instead of at the end of the interval."""
         self._hint.set()
@@ -275,7 +320,7 @@ class Poller(ABC):
                 # a hint does not put off what is due anyway
                 if started >= due or self._failed_in_a_row:
                     due = started + self._wait()
-                await self._pause(due)
+                self._prompt = "event" if await self._hinted(due) else "poll"
         finally:
             await self.close()
 
@@ -325,13 +370,16 @@ class Poller(ABC):
         backoff: float = self._interval * 2 ** min(self._failed_in_a_row, 32)
         return min(backoff, longest) * random.uniform(0.5, 1)
 
-    async def _pause(self, until: float) -> None:
+    async def _hinted(self, until: float) -> bool:
+        """Whether a hint came before then, monotonic seconds."""
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 await self._hint.wait()
         except TimeoutError:
-            pass
-        self._hint.clear()
+            return False
+        finally:
+            self._hint.clear()
+        return True
 
     def skipped(self) -> Mapping[str, int]:
         """By reason, what of the last answer could not be used."""

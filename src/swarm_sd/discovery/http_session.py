@@ -113,10 +113,18 @@ class HTTPSession:
                             raise DiscoveryError("too_large", f"the answer is larger than {max_bytes} bytes")
                         take(chunk)
 
-    async def exchange(self, url: str, request: Request, *, timeout: float, max_bytes: int) -> Answer:
+    async def exchange(
+        self,
+        url: str,
+        request: Request,
+        *,
+        timeout: float,
+        max_bytes: int,
+        basic_auth: tuple[str, Secret] | None = None,
+    ) -> Answer:
         """The answer to ``request`` with its status and headers; as ``get`` otherwise."""
         with _failures_named(self._connect_timeout, timeout):
-            async with asyncio.timeout(timeout), self._answer(url, None, request) as answer:
+            async with asyncio.timeout(timeout), self._answer(url, basic_auth, request) as answer:
                 body = bytearray()
                 async for chunk in answer.content.iter_any():
                     body += chunk

@@ -20,6 +20,7 @@ from swarm_sd.discovery.docker_api.targets import (
     Made,
     Mapped,
     Memo,
+    Odd,
     filled,
     mapped,
     network_labels,
@@ -54,7 +55,7 @@ def containers(
     def make(source: str, item: _Item) -> Made:
         container, its_networks = item
         if not container.names:
-            return Made(TargetGroup(source), (NO_NAME,))
+            return Made(TargetGroup(source), (Odd(NO_NAME, container),))
         there = _chosen(its_networks, match_first_network)
         targets = [
             target
@@ -63,9 +64,11 @@ def containers(
                 container, endpoint, known.get(endpoint.network_id, {}), str(port), host_networking_host
             )
         ]
-        skipped = [NULL_NETWORK] * sum(endpoint is None for endpoint in its_networks.values())
+        skipped = [
+            Odd(NULL_NETWORK, container, name) for name, endpoint in its_networks.items() if endpoint is None
+        ]
         group = TargetGroup(source, tuple(targets), container_labels(container, container.names[0]))
-        return Made(group, skipped, () if its_networks else (NO_NETWORK,))
+        return Made(group, skipped, () if its_networks else (Odd(NO_NETWORK, container),))
 
     named = (
         (f"container/{one.id}", (one, network_owner(one, by_id).network_settings.networks or {}))

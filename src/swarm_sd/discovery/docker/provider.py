@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from swarm_sd.discovery.docker.containers import ContainersMemo, containers
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.docker_api.lists import CONTAINERS, NETWORKS, Lists, Wanted
+from swarm_sd.discovery.docker_api.passed_over import passed_over
 from swarm_sd.discovery.docker_api.poller import ClusterPoller
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig
 from swarm_sd.discovery.docker_api.targets import Mapped, Memo
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import ProviderStatus, TargetProvider, Up, together
+from swarm_sd.provider import PassedOver, Prompt, ProviderStatus, TargetProvider, Up, together
 
 GRACE = 30.0
 """Seconds to wait for an engine that does not answer at start, before the others are served without it."""
@@ -45,6 +47,7 @@ class DockerProvider:
         self._engines = [_Engine(config, host, timeout) for host in config.all_hosts()]
         self._grace = grace
         self._started: float | None = None
+        self._sent = self._engines[0]  # the one whose groups came last
 
     def sources(self) -> frozenset[str]:
         """Every engine's groups, and a name for each engine that has to be heard."""
@@ -60,14 +63,29 @@ class DockerProvider:
         self._started = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for engine in self._engines:
-                tasks.create_task(engine.run(up))
+                tasks.create_task(engine.run(self._noting(engine, up)))
             # the state may change though no engine sends anything: let it be looked at
             await asyncio.sleep(self._grace)
             up(())
 
+    def _noting(self, engine: _Engine, up: Up) -> Up:
+        def sent(groups: Sequence[TargetGroup], /) -> None:
+            self._sent = engine
+            up(groups)
+
+        return sent
+
     def announced(self, source: str, /) -> bool:
         """Whether events have told of the group's container just now."""
         return any(engine.announced(source) for engine in self._engines)
+
+    def prompt(self) -> Prompt:
+        """What made that engine be asked which sent last."""
+        return self._sent.prompt()
+
+    def passed_over(self) -> Sequence[PassedOver]:
+        """Of every engine the containers without a target."""
+        return [one for engine in self._engines for one in engine.passed_over()]
 
     def status(self) -> ProviderStatus:
         """All engines together."""
@@ -123,3 +141,7 @@ class _Engine(ClusterPoller):
         """Objects of the last answer that could not be used."""
         odd = self._lists.skipped(self._wanted[0]) if self._lists is not None else {}
         return {**self._mapped.skipped, **odd}
+
+    def passed_over(self) -> Sequence[PassedOver]:
+        """The containers of the last answer that have no target, or not all that they might have."""
+        return [replace(one, node=str(self._host)) for one in passed_over(self._mapped.odd)]

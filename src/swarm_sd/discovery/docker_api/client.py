@@ -9,11 +9,12 @@ from typing import Any, Protocol, TypeVar, overload
 
 import msgspec
 
+from swarm_sd.discovery.answers import ANSWERS
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.docker_api.listed import Listed, ListReader
 from swarm_sd.discovery.docker_api.silence import Owed, Pace, Silence
 from swarm_sd.discovery.http_client import HTTPClientConfig
-from swarm_sd.discovery.http_session import Body, HTTPSession, HTTPStatusError
+from swarm_sd.discovery.http_session import Answer, Body, HTTPSession, HTTPStatusError, Request
 from swarm_sd.discovery.rotation import Rotation
 from swarm_sd.provider import DiscoveryError, HostStatus
 from swarm_sd.scalars import Secret
@@ -60,6 +61,8 @@ class DockerAPI:
         negotiate: bool = False,
     ) -> None:
         self.rotation = Rotation(hosts)
+        self._hosts = tuple(hosts)
+        self._answers = ANSWERS.get()
         self._config = config
         self._timeout = timeout
         self._max_bytes = max_bytes
@@ -113,6 +116,11 @@ class DockerAPI:
         self, host: Host, path: str, read: Callable[[Body], Any] | ListReader[Any], owed: Owed
     ) -> Any:
         try:
+            if self._answers is not None:
+                # the managers of a swarm tell the same, those of a classic Swarm their own roles
+                hosts = self._hosts if self._negotiate else (host,)
+                whole = await self._answers.docker(hosts, path, lambda: self._whole(host, path, owed))
+                return read.read(whole) if isinstance(read, ListReader) else read(whole)
             with owed.request() as heard:
                 # that it can tell its version says nothing of whether it can tell what was asked
                 path_ = (await self._version(host) if self._negotiate else "") + path
@@ -125,6 +133,13 @@ class DockerAPI:
             return read(body) if len(body) < ON_THE_LOOP else await asyncio.to_thread(read, body)
         except DiscoveryError as err:
             raise DiscoveryError(_reason(err, path), f"{host}{path.partition('?')[0]}: {err}") from err
+
+    async def _whole(self, host: Host, path: str, owed: Owed) -> Body:
+        body = bytearray()
+        with owed.request() as heard:
+            path_ = (await self._version(host) if self._negotiate else "") + path
+            await self._receive(host, path_, _noting(heard, body.extend))
+        return body
 
     async def _version(self, host: Host) -> str:
         """``/v1.xx``: the newest version that both sides know. Source: how Docker's client negotiates."""
@@ -161,12 +176,23 @@ class DockerAPI:
         silence: float,
     ) -> None:
         """Hands what ``host`` answers to ``take`` until it ends; as ``HTTPSession.stream``."""
+        if self._answers is not None:
+            began()
+            await asyncio.Event().wait()
         try:
             prefix = await self._version(host) if self._negotiate else ""
             session, url, auth = self._way_to(host, prefix + path)
             await session.stream(url, take, began=began, timeout=timeout, silence=silence, basic_auth=auth)
         except DiscoveryError as err:
             raise DiscoveryError(_reason(err, path), f"{host}{path.partition('?')[0]}: {err}") from err
+
+    async def answer(self, host: Host, path: str, *, timeout: float) -> Answer:
+        """What ``host`` answers at ``path`` as it is written, whatever the status: for who judges it."""
+        session, url, auth = self._way_to(host, path)
+        request = Request(also=frozenset(range(300, 600)))
+        return await session.exchange(
+            url, request, timeout=timeout, max_bytes=self._max_bytes, basic_auth=auth
+        )
 
     def _way_to(self, host: Host, path: str) -> tuple[HTTPSession, str, tuple[str, Secret] | None]:
         """(session, URL, user and password of the URL)."""
@@ -175,9 +201,10 @@ class DockerAPI:
         if session is None:
             session = self._sessions[socket_path] = HTTPSession(self._config, socket_path=socket_path)
         basic_auth = (host.username, host.password or Secret("")) if host.username is not None else None
-        return session, self._base(host) + path, basic_auth
+        return session, self.base(host) + path, basic_auth
 
-    def _base(self, host: Host) -> str:
+    def base(self, host: Host) -> str:
+        """What stands before the path in the URLs of ``host``."""
         if host.scheme == "unix":
             return "http://localhost"
         secure = host.scheme == "https" or (host.scheme == "tcp" and self._config.tls_config is not None)

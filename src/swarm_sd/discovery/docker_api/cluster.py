@@ -39,7 +39,7 @@ from swarm_sd.discovery.docker_api.part import asked_again, kept
 from swarm_sd.discovery.docker_api.silence import Pace
 from swarm_sd.discovery.docker_api.watch import Watch
 from swarm_sd.discovery.http_client import HTTPClientConfig
-from swarm_sd.provider import DiscoveryError, EventsStatus, HostStatus
+from swarm_sd.provider import DiscoveryError, EventsStatus, HostStatus, Prompt
 from swarm_sd.scalars import Secret
 
 _SOONEST, _WATCHED = 0.75, 1.5
@@ -108,6 +108,7 @@ class Cluster:
         self._watch: Watch | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._probing: asyncio.Task[Any] | None = None
+        self.prompt: Prompt = "start"  # what led to the change that was told last
         self.fetches = 0
 
     @classmethod
@@ -279,6 +280,8 @@ class Cluster:
         return now is not None and now.has(wanted) and not now.same_as(before, (wanted,))
 
     def _tell(self, changed: Sequence[Wanted]) -> None:
+        if self._watch is not None:
+            self.prompt = self._watch.prompt
         for wanting in self._wanting.values():
             if wanting.changed is not None and any(one in changed for one in wanting.wanted):
                 wanting.changed()

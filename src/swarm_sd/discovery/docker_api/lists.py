@@ -147,6 +147,10 @@ class Lists:
         """What was asked for ``wanted``."""
         return self._asked[wanted.path, wanted.parameter]
 
+    def any(self, path: str) -> Sequence[Any]:
+        """The objects of the longest list of that path; none where there is no such list."""
+        return max(self.of(path), key=len, default=())
+
     def length(self) -> int:
         """How many objects there are in all lists: a measure of the work they make."""
         return sum(len(listed) for listed in self._lists.values())

@@ -8,7 +8,7 @@ from swarm_sd.discovery.docker_api.cluster import Cluster
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.docker_api.lists import Lists, Wanted
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig
-from swarm_sd.provider import EventsStatus, HostStatus, Poller, Up
+from swarm_sd.provider import EventsStatus, HostStatus, Poller, Prompt, Up
 
 
 class ClusterPoller(Poller):
@@ -55,6 +55,11 @@ class ClusterPoller(Poller):
         """Leaves the cluster to the others."""
         if self._cluster is not None:
             await self._cluster.release(self)
+
+    def prompt(self) -> Prompt:
+        """What made the cluster be asked for what changed."""
+        own = super().prompt()
+        return self._cluster.prompt if own == "event" and self._cluster is not None else own
 
     def announced(self, source: str, /) -> bool:
         """Whether events have told just now that what the group is made of is gone or becomes less."""

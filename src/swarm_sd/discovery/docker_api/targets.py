@@ -40,26 +40,36 @@ REASONS: Final = frozenset(
 """Every reason that is counted and shown; those of the second line for role endpoints alone."""
 
 
+class Odd(NamedTuple):
+    """Why an object (a node, service, task or container) has no target, or not all that it could have."""
+
+    reason: str
+    what: Any
+    detail: str = ""  # what of it, where the reason does not tell
+
+
 class Mapped(NamedTuple):
     """Every group there is, and what has none.
 
     Each group has targets. ``skipped`` counts by reason what was odd (``REASONS``), without what the
     decoding skipped; ``untargeted`` counts by reason the objects that have no target by the rules.
-    ``complaints``: what is wrong with labels that people wrote, as sentences for them.
+    ``complaints``: what is wrong with labels that people wrote, as sentences for them. ``odd``: each of
+    those counted, some objects at a time.
     """
 
     groups: tuple[TargetGroup, ...]
     skipped: Mapping[str, int]
     untargeted: Mapping[str, int]
     complaints: tuple[str, ...] = ()
+    odd: Sequence[Sequence[Odd]] = ()
 
 
 class Made(NamedTuple):
-    """What a group's objects became: the reasons as in ``Mapped``, one for each time."""
+    """What a group's objects became: skipped and untargeted as in ``Mapped``, one by one."""
 
     group: TargetGroup
-    skipped: Sequence[str] = ()
-    untargeted: Sequence[str] = ()
+    skipped: Sequence[Odd] = ()
+    untargeted: Sequence[Odd] = ()
     complaints: Sequence[str] = ()
 
 
@@ -123,13 +133,14 @@ def unique(source: str, taken: Mapping[str, object]) -> str:
 def collected(made: Iterable[Made], known_networks: bool) -> Mapped:
     """All of ``made`` as one."""
     made = tuple(made)
-    skipped = Counter(reason for one in made for reason in one.skipped)
+    skipped = Counter(odd.reason for one in made for odd in one.skipped)
     if not known_networks:
         skipped[NETWORKS_UNKNOWN] = 1
-    untargeted = Counter(reason for one in made for reason in one.untargeted)
+    untargeted = Counter(odd.reason for one in made for odd in one.untargeted)
     complaints = tuple(complaint for one in made for complaint in one.complaints)
     groups = tuple(one.group for one in made if one.group.targets)
-    return Mapped(groups, skipped, untargeted, complaints)
+    odd = [several for one in made for several in (one.skipped, one.untargeted) if several]
+    return Mapped(groups, skipped, untargeted, complaints, odd)
 
 
 def filled(labels: Labels) -> dict[str, str]:

@@ -18,7 +18,7 @@ import structlog
 from swarm_sd.discovery.docker_api.changes import Changes, takes_away
 from swarm_sd.discovery.docker_api.event_stream import Event
 from swarm_sd.discovery.docker_api.events import Events
-from swarm_sd.provider import DiscoveryError
+from swarm_sd.provider import DiscoveryError, Prompt
 
 log = structlog.stdlib.get_logger("discovery")
 
@@ -101,6 +101,7 @@ class Watch:
         self._doubted = False  # the stream missed something, and has told nothing since
         self._refused = 0  # parts that failed in a row
         self._new_stream = True  # what a stream could not tell of is no fault of it
+        self.prompt: Prompt = "start"  # what made it ask last
         self.missed = 0
         self.events: Events | None = None
 
@@ -168,6 +169,7 @@ class Watch:
         try:
             while True:
                 await self._wait()
+                self.prompt = "event" if self._changes else "follow-up" if self._since else "poll"
                 if self._next()[1]:
                     # a large one takes seconds: what changes meanwhile is asked for beside it
                     self._refreshing = asyncio.create_task(self._guarded(self._cluster.refresh()))

@@ -11,7 +11,7 @@ import msgspec
 from swarm_sd.discovery.docker_api.listed import Listed, ListReader
 from swarm_sd.provider import DiscoveryError
 
-_GO = {"id": "ID", "ip": "IP", "ips": "IPs", "os": "OS", "ipv6": "IPv6"}
+_GO = {"id": "ID", "cpus": "CPUs", "ip": "IP", "ips": "IPs", "os": "OS", "ipv6": "IPv6"}
 
 
 def _go_name(field: str) -> str:
@@ -31,6 +31,13 @@ class Version(_Object, frozen=True):
 
 class Present(_Object, frozen=True):
     """An object of which only matters that it is there."""
+
+
+class Resources(_Object, frozen=True):
+    """Billionths of a CPU, and bytes: what a node has, or what is reserved for a task."""
+
+    nano_cpus: int = 0
+    memory_bytes: int = 0
 
 
 class PortConfig(_Object, frozen=True):
@@ -73,6 +80,7 @@ class NodeDescription(_Object, frozen=True):
 
     hostname: str = ""
     platform: Platform = Platform()
+    resources: Resources = Resources()
     engine: Engine = Engine()
 
 
@@ -112,19 +120,39 @@ class ContainerSpec(_Object, frozen=True):
     hostname: str = ""
 
 
+class Requirements(_Object, frozen=True):
+    """What is kept for a task on its node; limits are not decoded."""
+
+    reservations: Resources | None = None
+
+
 class TaskTemplate(_Object, frozen=True):
     """``container_spec`` is None for plugins. ``runtime``: container (or ""), plugin, attachment."""
 
     container_spec: ContainerSpec | None = None
+    resources: Requirements | None = None
     runtime: str = ""
+
+
+class Replicated(_Object, frozen=True):
+    """So many tasks; ``replicas`` None (older clients leave it out) is 1."""
+
+    replicas: int | None = None
+
+
+class ReplicatedJob(_Object, frozen=True):
+    """So many tasks at a time, until so many have ended well; None is 1, or as many as the other."""
+
+    max_concurrent: int | None = None
+    total_completions: int | None = None
 
 
 class ServiceMode(_Object, frozen=True):
     """One of them is there."""
 
-    replicated: Present | None = None
+    replicated: Replicated | None = None
     global_: Present | None = msgspec.field(default=None, name="Global")
-    replicated_job: Present | None = None
+    replicated_job: ReplicatedJob | None = None
     global_job: Present | None = None
 
 
@@ -157,14 +185,21 @@ class UpdateStatus(_Object, frozen=True):
     state: str = ""
 
 
+class JobStatus(_Object, frozen=True):
+    """Which run of a job it is: tasks of earlier ones do not count."""
+
+    job_iteration: Version = Version()
+
+
 class Service(_Object, frozen=True):
-    """One of ``/services``."""
+    """One of ``/services``. ``job_status``: of jobs alone."""
 
     id: str = ""
     version: Version = Version()
     spec: ServiceSpec = ServiceSpec()
     endpoint: Endpoint = Endpoint()
     update_status: UpdateStatus | None = None
+    job_status: JobStatus | None = None
 
 
 # --- tasks
@@ -238,6 +273,7 @@ class Task(_Object, frozen=True):
     status: TaskStatus = TaskStatus()
     desired_state: str = ""
     networks_attachments: list[NetworkAttachment] | None = None
+    job_iteration: Version | None = None
 
 
 # --- containers and networks: Docker writes their "Id" differently

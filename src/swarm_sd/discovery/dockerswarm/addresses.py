@@ -40,6 +40,13 @@ class Ways(NamedTuple):
     node: str
     odd: Sequence[str]
 
+    def told(self) -> str:
+        """The ways in words, for those who wonder that there is none."""
+        names = [f"the network {one.name}" for one in self.networks]
+        if self.on_host:
+            names.append("the host's network")
+        return "it is on " + (", ".join(names) or "no network that can be scraped")
+
 
 class Place(NamedTuple):
     """Where to scrape. ``network_id`` is "" for an address of the node."""

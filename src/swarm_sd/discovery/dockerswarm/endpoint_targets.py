@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from swarm_sd.discovery.docker_api.targets import NOT_LABELLED, filled
+from swarm_sd.discovery.docker_api.targets import NOT_LABELLED, Odd, filled
 from swarm_sd.discovery.docker_api.wire import Node, Service, Task
 from swarm_sd.discovery.dockerswarm.addresses import (
     NOT_ATTACHED,
@@ -88,6 +88,7 @@ class Target(NamedTuple):
     layers: tuple[Labels, ...]
     where: tuple[str, ...]
     forms: Sequence[str]
+    task: Task
 
 
 def node_seen(node: Node) -> NodeSeen:
@@ -123,6 +124,7 @@ class _Read(NamedTuple):
 class _OfTask(NamedTuple):
     """What all targets of one task are made of. ``name``: what it is called, as ``web.1``."""
 
+    task: Task
     name: str
     hostname: str
     layers: tuple[Labels, ...]
@@ -141,8 +143,8 @@ class TaskTargets:
         self._ends: dict[tuple[str, int, str], tuple[Labels, Labels]] = {}
         self.looked = False
         self.targets: list[Target] = []
-        self.skipped: list[str] = []
-        self.untargeted: list[str] = []
+        self.skipped: list[Odd] = []
+        self.untargeted: list[Odd] = []
         self.complaints: dict[str, None] = {}
 
     def read(self, container: Mapping[str, str], image: str) -> _Read:
@@ -163,19 +165,19 @@ class TaskTargets:
         read = self.read({}, "") if spec is None else self.read(spec.labels or {}, spec.image)
         if not read.declared.endpoints:
             if not read.declared.complaints:
-                self.untargeted.append(NOT_LABELLED)
+                self.untargeted.append(Odd(NOT_LABELLED, task))
             return
         node = self._around.nodes[task.node_id]
         found = ways(task, node.address, self._around.ingress, self._around.options.address_family)
         name = task_name(self._service.name, self._service.mode, task.slot, node.hostname or task.node_id)
-        of = _OfTask(name, node.hostname, (task_labels(task), read.labels, node.labels), found)
+        of = _OfTask(task, name, node.hostname, (task_labels(task), read.labels, node.labels), found)
         reasons = {
             self._add(of, endpoint, port, called)
             for endpoint in read.declared.endpoints
             for port, called in self._ports(endpoint)
         }
-        self.skipped += {*found.odd}
-        self.untargeted += reasons - {"", *found.odd}
+        self.skipped += [Odd(reason, task) for reason in {*found.odd}]
+        self.untargeted += [Odd(reason, task, found.told()) for reason in reasons - {"", *found.odd}]
 
     def _ports(self, endpoint: Endpoint) -> Sequence[tuple[int, str]]:
         """(port that the task listens on, the endpoint's name) of all that an endpoint stands for."""
@@ -219,7 +221,7 @@ class TaskTargets:
         where = (address, own.get(METRICS_PATH, ""), *asked)
         end = self._end(endpoint, port, name, place.publish_mode)
         network = self._around.networks.get(place.network_id, _NOTHING)
-        return Target((*of.layers, end, network), where, names)
+        return Target((*of.layers, end, network), where, names, of.task)
 
     def _end(self, endpoint: Endpoint, port: int, name: str, publish_mode: str) -> Labels:
         """The labels that speak of one port, those that were declared for it among them."""

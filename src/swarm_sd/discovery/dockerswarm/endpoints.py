@@ -17,6 +17,7 @@ from swarm_sd.discovery.docker_api.targets import (
     SAME_ADDRESS,
     Made,
     Mapped,
+    Odd,
     collected,
     network_labels,
 )
@@ -70,18 +71,20 @@ def endpoints(
 def _mapped(around: Around, service_id: str, service: Service | None, tasks: Iterable[Task]) -> Made:
     source = f"endpoints/{service_id}"
     if service is None:
-        return Made(TargetGroup(source), (), [_unfit(task, around) or NO_SERVICE for task in tasks])
+        return Made(
+            TargetGroup(source), (), [Odd(_unfit(task, around) or NO_SERVICE, task) for task in tasks]
+        )
     seen = service_seen(service)
     its = TaskTargets(seen, around)
     for task in sorted(tasks, key=attrgetter("id")):
         if reason := _unfit(task, around):
-            its.untargeted.append(reason)
+            its.untargeted.append(Odd(reason, task))
         else:
             its.add(task)
-    targets = _named(its.targets)
-    its.untargeted += [SAME_ADDRESS] * (len(its.targets) - len(targets))
+    there = _one_each(its)
+    targets = _named(there)
     complaints = tuple(its.complaints) or _complaints_of(seen, its)
-    skipped = its.skipped + [BAD_LABEL] * len(complaints)
+    skipped = its.skipped + [Odd(BAD_LABEL, service, complaint) for complaint in complaints]
     return Made(
         TargetGroup(source, targets, group_labels(service, seen)), skipped, its.untargeted, complaints
     )
@@ -101,10 +104,18 @@ def _complaints_of(service: ServiceSeen, its: TaskTargets) -> Sequence[str]:
     return its.read({}, "").declared.complaints if service.labels and not its.looked else ()
 
 
-def _named(targets: Sequence[Target]) -> tuple[Layered, ...]:
-    """The targets with their instances; of several at one place, the first."""
+def _one_each(its: TaskTargets) -> Sequence[Target]:
+    """Of several targets at one place, the first."""
     # as two tasks on one host's network are: only one of them can have the port
-    there = list({target.where: target for target in reversed(targets)}.values())[::-1]
+    first: dict[tuple[str, ...], Target] = {}
+    for target in its.targets:
+        if first.setdefault(target.where, target) is not target:
+            its.untargeted.append(Odd(SAME_ADDRESS, target.task, target.where[0]))
+    return list(first.values())
+
+
+def _named(there: Sequence[Target]) -> tuple[Layered, ...]:
+    """The targets with their instances."""
     names = told_apart([target.forms for target in there])
     return tuple(
         # a label that somebody wrote for it wins

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from swarm_sd.discovery.answers import ANSWERS
 from swarm_sd.discovery.docker_api.client import DockerAPI
 from swarm_sd.discovery.docker_api.filters import filters
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig, FilterConfig
@@ -32,6 +33,11 @@ def own_container() -> str:
 
     Reads a file.
     """
+    answers = ANSWERS.get()
+    return _own_container() if answers is None else answers.own_container(_own_container)
+
+
+def _own_container() -> str:
     try:
         mounts = _MOUNTINFO.read_text(errors="replace")
     except OSError:

@@ -12,6 +12,7 @@ import structlog
 
 from swarm_sd.discovery.docker_api.filters import Role
 from swarm_sd.discovery.docker_api.lists import NETWORKS, NODES, SERVICES, Lists, Wanted
+from swarm_sd.discovery.docker_api.passed_over import passed_over
 from swarm_sd.discovery.docker_api.poller import ClusterPoller
 from swarm_sd.discovery.docker_api.sd_config import DockerAPIConfig
 from swarm_sd.discovery.docker_api.targets import Mapped, Memo
@@ -24,7 +25,7 @@ from swarm_sd.discovery.dockerswarm.own_networks import AUTO, OwnNetworks, own_c
 from swarm_sd.discovery.dockerswarm.services import services
 from swarm_sd.discovery.dockerswarm.tasks import TasksMemo, tasks
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import TargetProvider, Up
+from swarm_sd.provider import PassedOver, TargetProvider, Up
 from swarm_sd.scalars import OneOrMore
 
 log = structlog.stdlib.get_logger("discovery")
@@ -205,3 +206,8 @@ class DockerSwarmProvider(ClusterPoller):
         odd = self._lists.skipped(self._first) if self._lists is not None else {}
         untargeted = self._mapped.untargeted if self._config.role == "endpoints" else {}
         return Counter(self._mapped.skipped) + Counter(untargeted) + Counter(odd)
+
+    def passed_over(self) -> Sequence[PassedOver]:
+        """The objects of the last answer that have no target, or not all that they might have."""
+        lists = self._lists
+        return [] if lists is None else passed_over(self._mapped.odd, lists.any(SERVICES), lists.any(NODES))

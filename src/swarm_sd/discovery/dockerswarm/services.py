@@ -11,6 +11,7 @@ from swarm_sd.discovery.docker_api.targets import (
     Made,
     Mapped,
     Memo,
+    Odd,
     cidr_ip,
     filled,
     mapped,
@@ -43,17 +44,17 @@ def services(
 
 def _service(source: str, service: Service, networks: Mapping[str, Labels], port: str) -> Made:
     targets: list[Labels] = []
-    skipped = []
+    skipped: list[Odd] = []
     ends = list(_ends(service, port))
     addresses = service.endpoint.virtual_ips or ()
     for virtual in addresses:
         ip = cidr_ip(virtual.addr)
         if ip is None:
-            skipped.append(BAD_ADDRESS if virtual.addr else NO_ADDRESS)
+            skipped.append(Odd(BAD_ADDRESS if virtual.addr else NO_ADDRESS, service, virtual.addr))
         else:
             targets += _at(virtual, ip, ends, networks)
     group = TargetGroup(source, tuple(targets), _labels(service))
-    return Made(group, skipped, () if addresses else (NO_VIRTUAL_IP,))
+    return Made(group, skipped, () if addresses else (Odd(NO_VIRTUAL_IP, service),))
 
 
 def _ends(service: Service, port: str) -> Iterator[tuple[str, Labels]]:

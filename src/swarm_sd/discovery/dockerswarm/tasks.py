@@ -13,6 +13,7 @@ from swarm_sd.discovery.docker_api.targets import (
     NO_NETWORK,
     Made,
     Mapped,
+    Odd,
     cidr_ip,
     collected,
     network_labels,
@@ -77,13 +78,13 @@ def _mapped(around: _Around, service_id: str, service: Service | None, tasks: It
     labels = _NOTHING if service is None else service_labels(service)
     ends, container_labels = _ends(service, around.port), _ContainerLabels()
     targets: list[Labels] = []
-    skipped: list[str] = []
-    untargeted = []
+    skipped: list[Odd] = []
+    untargeted: list[Odd] = []
     for task in sorted(tasks, key=attrgetter("id")):
         before = len(targets) + len(skipped)
         _add_targets(task, around, ends, container_labels, targets, skipped)
         if len(targets) + len(skipped) == before:
-            untargeted.append(NO_NETWORK)
+            untargeted.append(Odd(NO_NETWORK, task))
     return Made(TargetGroup(f"task/{service_id}", tuple(targets), labels), skipped, untargeted)
 
 
@@ -119,7 +120,7 @@ def _add_targets(
     ends: Sequence[_End],
     containers: _ContainerLabels,
     targets: list[Labels],
-    skipped: list[str],
+    skipped: list[Odd],
 ) -> None:
     attachments, ports = task.networks_attachments, task.status.port_status.ports
     if not attachments and not ports:
@@ -133,7 +134,7 @@ def _add_targets(
         for address in attachment.addresses or ():
             ip = cidr_ip(address)
             if ip is None:
-                skipped.append(BAD_ADDRESS if address else NO_ADDRESS)
+                skipped.append(Odd(BAD_ADDRESS if address else NO_ADDRESS, task, address))
                 continue
             for port, mode in ends:
                 targets.append(Layered(join_host_port(ip, port), (*layers, mode, network)))

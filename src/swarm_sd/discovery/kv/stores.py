@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from swarm_sd.discovery.answers import ANSWERS
 from swarm_sd.discovery.http_client import HTTPClientConfig, TLSConfig
+from swarm_sd.discovery.kv.answered import Answered
 from swarm_sd.discovery.kv.backend import Backend
 from swarm_sd.discovery.kv.consul import Consul
 from swarm_sd.discovery.kv.etcd import Etcd
@@ -21,6 +23,11 @@ _OVER_HTTP: dict[str, type[HTTPStore]] = {"etcd": Etcd, "etcd3": Etcd3, "consul"
 
 def backend(discovery: Discovery, opts: DiscoveryOpts, http: HTTPClientConfig) -> Backend:
     """What lists and watches ``discovery``; ``http`` says as whom, and how to trust it."""
+    asking, answers = _asking(discovery, opts, http), ANSWERS.get()
+    return asking if answers is None else Answered(str(discovery), asking, answers)
+
+
+def _asking(discovery: Discovery, opts: DiscoveryOpts, http: HTTPClientConfig) -> Backend:
     if discovery.scheme == "nodes":
         return Static(discovery)
     if discovery.scheme == "file":

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from swarm_sd.discovery.docker_api.client import DockerAPI, Get
 from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.docker_api.listed import Listed, ListReader
+from swarm_sd.discovery.docker_api.passed_over import passed_over
 from swarm_sd.discovery.docker_api.targets import Mapped, Memo
 from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.discovery.swarm import targets
@@ -16,7 +17,7 @@ from swarm_sd.discovery.swarm.hints import Hints, changes_containers
 from swarm_sd.discovery.swarm.info import Info, Node, Reader, trusted
 from swarm_sd.discovery.swarm.inspection import Inspector, by_name
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import EventsStatus, HostStatus, Poller, Up
+from swarm_sd.provider import EventsStatus, HostStatus, PassedOver, Poller, Up
 
 MAX_BYTES = 512 * 1024 * 1024
 """The largest answer taken; 100,000 containers are about 100 MB."""
@@ -117,6 +118,10 @@ class SwarmContainersProvider(Poller):
         """Closes the connections to the masters."""
         await self._hints.stop()
         await self._api.close()
+
+    def passed_over(self) -> Sequence[PassedOver]:
+        """The containers of the last answer that run and have no target."""
+        return passed_over(self._mapped.odd)
 
     def skipped(self) -> Mapping[str, int]:
         """Rows and containers of the last answers that could not be used."""

@@ -19,7 +19,7 @@ from swarm_sd.discovery.docker_api.containers import (
     port_labels,
     tcp_ports,
 )
-from swarm_sd.discovery.docker_api.targets import NO_ADDRESS, NO_NAME, Made, Mapped, Memo, filled, mapped
+from swarm_sd.discovery.docker_api.targets import NO_ADDRESS, NO_NAME, Made, Mapped, Memo, Odd, filled, mapped
 from swarm_sd.discovery.swarm.targets import ROLE
 from swarm_sd.model import ADDRESS, SCHEME, Labels, TargetGroup, join_host_port
 
@@ -103,14 +103,16 @@ def containers(
     def make(source: str, item: _Item) -> Made:
         container, place = item.container, item.place
         if not container.names:
-            return Made(TargetGroup(source), (NO_NAME,))
+            return Made(TargetGroup(source), (Odd(NO_NAME, container),))
         if place is None:
-            return Made(TargetGroup(source), (UNKNOWN_NODE,))
+            return Made(TargetGroup(source), (Odd(UNKNOWN_NODE, container),))
         targets = tuple(_targets(item, place.host, port))
         labels = {ROLE: "container", **container_labels(container, container.names[0]), **place.labels}
         if scheme:
             labels[SCHEME] = scheme
-        return Made(TargetGroup(source, targets, labels), (), () if targets else (NO_ADDRESS,))
+        return Made(
+            TargetGroup(source, targets, labels), (), () if targets else (Odd(NO_ADDRESS, container),)
+        )
 
     items = ((source(one), _item(one, by_id, place)) for one in everyone if is_up(one, stood))
     return mapped(items, make, memo=memo, context=(port, scheme), known_networks=True)

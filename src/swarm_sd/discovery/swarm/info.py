@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -124,7 +124,7 @@ class Reader:
     def __call__(self, body: bytes | bytearray) -> Info:
         """The Info of ``body``: the very object of the last answer where that one says the same."""
         rows = _status_rows(body)
-        lasting = [row for row in rows if not row or row[0] not in _MOVING]
+        lasting = _lasting(rows)
         last = self._last  # two masters' answers may be read at once, each in a thread
         if last is None or last[0] != lasting:
             last = self._last = lasting, _info(rows)
@@ -136,6 +136,15 @@ _MOVING = frozenset(
     for prefix in ("  └ ", " └ ")
     for name in ("Containers", "Reserved CPUs", "Reserved Memory", "Error", "UpdatedAt")
 )
+
+
+def lasting_rows(body: bytes | bytearray) -> list[Row]:
+    """The status rows of the answer that an Info is made of; DiscoveryError as of ``parse_info``."""
+    return _lasting(_status_rows(body))
+
+
+def _lasting(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if not row or row[0] not in _MOVING]
 
 
 def _status_rows(body: bytes | bytearray) -> Sequence[Row]:

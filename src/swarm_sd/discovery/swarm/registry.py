@@ -46,9 +46,9 @@ class Registry(Poller):
         self.registered = await self._backend.nodes()
         return ()
 
-    async def _pause(self, until: float) -> None:
+    async def _hinted(self, until: float) -> bool:
         await asyncio.sleep(min(REST * (self._last_duration or 0.0), LONGEST_REST))
-        await super()._pause(until)
+        return await super()._hinted(until)
 
     def _wait(self) -> float:
         if not self._failed_in_a_row:
