@@ -19,7 +19,7 @@ from swarm_sd.feed import Feed, State
 from swarm_sd.history import History, Pair, Why
 from swarm_sd.job import Entry, Job
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import ProviderStatus, SDConfig
+from swarm_sd.provider import ClusterState, ProviderStatus, SDConfig
 from swarm_sd.snapshot import Pieces, Snapshot, relabelling
 from swarm_sd.store import Store
 
@@ -310,9 +310,18 @@ class Manager:
         feeds = [feed for entry, feed in self._entries.items() if entry.job == job]
         return [group for feed in feeds for _, group in sorted(feed.groups.items())]
 
+    def entries(self, job: str) -> list[tuple[Entry, Feed]]:
+        """The job's entries with their feeds."""
+        return [(entry, feed) for entry, feed in self._entries.items() if entry.job == job]
+
     def feeds(self, of: Entry | str) -> list[Feed]:
         """The feeds of an entry, or of a job in the order of its entries; each once."""
         return list(dict.fromkeys(feed for entry, feed in self._entries.items() if of in (entry, entry.job)))
+
+    def cluster_states(self) -> list[ClusterState]:
+        """What the providers tell of their clusters, in the order of the entries."""
+        states = (feed.cluster_state() for feed in dict.fromkeys(self._entries.values()))
+        return [state for state in states if state is not None]
 
     def stale_since(self, of: Entry | str) -> float | None:
         """Since when targets of an entry or a job are not confirmed, seconds since the epoch, or None."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from swarm_sd.job import Job
 from swarm_sd.manager import EntryStatus, Manager
+from swarm_sd.provider import PassedOver
 from swarm_sd.target import Populated, populate
 
 
@@ -18,16 +20,18 @@ class Discovered:
     """What one look found, by job. ``failures``: (job, entry, why) of what could not be asked.
 
     ``skipped``: by job and reason, how much of the answers is no target; of most kinds odd objects alone.
+    ``passed_over``: by job, what of it can be named.
     """
 
     targets: Mapping[str, tuple[Populated, ...]]
     failures: tuple[tuple[str, int, str], ...] = ()
     skipped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    passed_over: Mapping[str, tuple[PassedOver, ...]] = field(default_factory=dict)
 
 
-async def discover(jobs: Iterable[Job], *, timeout: float) -> Discovered:
-    """Runs every job's discovery until each entry is known or has failed, for ``timeout`` seconds at most."""
-    jobs = tuple(jobs)
+@asynccontextmanager
+async def settled(jobs: Iterable[Job], *, timeout: float) -> AsyncIterator[Manager]:
+    """A manager in which each entry is known or has failed, or ``timeout`` seconds have passed."""
     manager = Manager()
     running = asyncio.create_task(manager.run(jobs))
     try:
@@ -35,23 +39,34 @@ async def discover(jobs: Iterable[Job], *, timeout: float) -> Discovered:
             async with asyncio.timeout(timeout):
                 while not running.done() and not _settled(manager.status().entries):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-        entries = manager.status().entries
-        targets = {job.name: _targets(manager, job) for job in jobs}
-        skipped = {job.name: _skipped(entries, job) for job in jobs}
-        failures = [
-            (
-                status.entry.job,
-                status.entry.index,
-                status.provider.last_error or f"no answer within {timeout:g} s",
-            )
-            for status in entries
-            if status.state != "known"
-        ]
+        yield manager
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-    return Discovered(targets, tuple(failures), skipped)
+
+
+async def discover(jobs: Iterable[Job], *, timeout: float) -> Discovered:
+    """Runs every job's discovery until each entry is known or has failed, for ``timeout`` seconds at most."""
+    jobs = tuple(jobs)
+    async with settled(jobs, timeout=timeout) as manager:
+        entries = manager.status().entries
+        targets = {job.name: _targets(manager, job) for job in jobs}
+        skipped = {job.name: _skipped(entries, job) for job in jobs}
+        return Discovered(targets, failures(manager, timeout), skipped)
+
+
+def failures(manager: Manager, timeout: float) -> tuple[tuple[str, int, str], ...]:
+    """(job, entry, why) of what could not be asked."""
+    return tuple(
+        (
+            status.entry.job,
+            status.entry.index,
+            status.provider.last_error or f"no answer within {timeout:g} s",
+        )
+        for status in manager.status().entries
+        if status.state != "known"
+    )
 
 
 def _settled(entries: tuple[EntryStatus, ...]) -> bool:
@@ -62,6 +77,10 @@ def _skipped(entries: tuple[EntryStatus, ...], job: Job) -> Mapping[str, int]:
     """What its entries could not use; that of a provider which several of them share, once."""
     own = {status.shared_with: status.provider.skipped for status in entries if status.entry.job == job.name}
     return sum(map(Counter, own.values()), Counter[str]())
+
+
+def _passed_over(manager: Manager, job: Job) -> tuple[PassedOver, ...]:
+    return tuple(one for feed in manager.feeds(job.name) for one in feed.passed_over())
 
 
 def _targets(manager: Manager, job: Job) -> tuple[Populated, ...]:

@@ -234,10 +234,15 @@ def relabel(labels: Labels, rules: Sequence[Rule]) -> dict[str, str] | None:
 
 def keeps(labels: dict[str, str], rules: Sequence[Rule]) -> bool:
     """Whether ``rules`` keep the target; changes ``labels``, in which no value may be empty, as they say."""
-    for rule in rules:  # noqa: SIM110 - all() of a generator takes longer than most rules do
+    return dropped_by(labels, rules) is None
+
+
+def dropped_by(labels: dict[str, str], rules: Sequence[Rule]) -> int | None:
+    """Which of ``rules`` drops the target, counted from 0; None: none does. Changes ``labels``, too."""
+    for index, rule in enumerate(rules):
         if not rule._act(labels)[0]:
-            return False
-    return True
+            return index
+    return None
 
 
 def leading(rules: Sequence[Rule]) -> tuple[Sequence[Rule], Sequence[str]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final, NamedTuple
 
 from swarm_sd.go_regexp import is_utf8
 from swarm_sd.model import ADDRESS, META_PREFIX, Labels, TargetGroup, merged
-from swarm_sd.relabel import Rule, keeps, leading, relabel
+from swarm_sd.relabel import Rule, dropped_by, keeps, leading
 from swarm_sd.scalars import Duration
 
 INSTANCE = "instance"
@@ -19,25 +20,79 @@ SCRAPE_INTERVAL = "__scrape_interval__"
 SCRAPE_TIMEOUT = "__scrape_timeout__"
 
 
+NO_ADDRESS: Final = "no_address_left"
+BAD_ADDRESS: Final = "not_an_address"
+BAD_INTERVAL: Final = "bad_interval"
+NOT_UTF8: Final = "not_utf8"
+REFUSALS: Final = (NO_ADDRESS, BAD_ADDRESS, BAD_INTERVAL, NOT_UTF8)
+"""Why Prometheus refuses a target that the rules kept."""
+
+
+class Refusal(NamedTuple):
+    """Why a target cannot be scraped: one of ``REFUSALS``, and as a sentence."""
+
+    reason: str
+    error: str
+
+
 @dataclass(frozen=True, slots=True)
 class Populated:
     """What became of one discovered target.
 
-    ``labels`` is None where a rule dropped it (``error`` is "") or where Prometheus would refuse it
-    (``error`` says why); the targets beside it are not touched. Labels that begin with ``__`` are still
-    in ``labels``, except ``__meta_*``: they say how to scrape, and no series carries them.
+    ``labels`` is None where a rule dropped it (``error`` is "", ``dropped_by`` counts the rules from 0) or
+    where Prometheus would refuse it (``error`` says why, ``refused`` is one of ``REFUSALS``); the targets
+    beside it are not touched. Labels that begin with ``__`` are still in ``labels``, except ``__meta_*``:
+    they say how to scrape, and no series carries them.
     """
 
     discovered: dict[str, str]  # before the rules, as Prometheus' page shows them
     labels: dict[str, str] | None
     error: str = ""
+    dropped_by: int | None = None
+    refused: str = ""
 
 
 def populate(target: Labels, group: Labels, defaults: Labels, rules: Sequence[Rule]) -> Populated:
     """What ``rules`` make of a target of a group; ``defaults`` as in ``Job.defaults``."""
     discovered = _discovered(target, group, defaults)
-    labels = relabel(discovered, rules)
-    return Populated(discovered, None) if labels is None else Populated(discovered, *_final(labels))
+    labels = {name: value for name, value in discovered.items() if value}
+    dropped = dropped_by(labels, rules)
+    if dropped is not None:
+        return Populated(discovered, None, dropped_by=dropped)
+    final = _final(labels)
+    if isinstance(final, Refusal):
+        return Populated(discovered, None, final.error, refused=final.reason)
+    return Populated(discovered, final)
+
+
+SCRAPED: Final = 0
+"""The outcome of a target that is scraped."""
+
+
+def outcomes(defaults: Labels, rules: Sequence[Rule]) -> Callable[[TargetGroup], list[int]]:
+    """A function that gives what becomes of each of a group's targets, as a number.
+
+    ``SCRAPED``; above it the number of the rule that dropped it, counted from 1; below it the place of the
+    refusal in ``REFUSALS``, counted from -1. As quick as ``scraping``.
+    """
+    first, names = leading(rules)
+
+    def outcome(target: Labels, shared: Labels, group: Labels) -> int:
+        early = _dropped_early(target, shared, first, names) if first else None
+        if early is not None:
+            return early + 1
+        labels = _discovered(target, group, defaults)
+        dropped = dropped_by(labels, rules)
+        if dropped is not None:
+            return dropped + 1
+        final = _final(labels)
+        return -1 - REFUSALS.index(final.reason) if isinstance(final, Refusal) else SCRAPED
+
+    def of_group(group: TargetGroup) -> list[int]:
+        shared = _of_all(group, defaults, names)
+        return [outcome(target, shared, group.labels) for target in group.targets]
+
+    return of_group
 
 
 def scraping(defaults: Labels, rules: Sequence[Rule]) -> Callable[[TargetGroup], Iterator[dict[str, str]]]:
@@ -49,28 +104,32 @@ def scraping(defaults: Labels, rules: Sequence[Rule]) -> Callable[[TargetGroup],
     first, names = leading(rules)
 
     def scraped(group: TargetGroup) -> Iterator[dict[str, str]]:
-        shared = {name: value for name in names if (value := group.labels.get(name) or defaults.get(name))}
+        shared = _of_all(group, defaults, names)
         for target in group.targets:
-            if first and _dropped_early(target, shared, first, names):
+            if first and _dropped_early(target, shared, first, names) is not None:
                 continue
             labels = _discovered(target, group.labels, defaults)
             if keeps(labels, rules):
-                final, _ = _final(labels)
-                if final is not None:
+                final = _final(labels)
+                if not isinstance(final, Refusal):
                     yield final
 
     return scraped
 
 
-def _dropped_early(target: Labels, shared: Labels, first: Sequence[Rule], names: Sequence[str]) -> bool:
+def _of_all(group: TargetGroup, defaults: Labels, names: Sequence[str]) -> Labels:
+    return {name: value for name in names if (value := group.labels.get(name) or defaults.get(name))}
+
+
+def _dropped_early(target: Labels, shared: Labels, first: Sequence[Rule], names: Sequence[str]) -> int | None:
     labels = {**shared}
     for name in names:
         value = target.get(name)
         if value == "":
-            return False  # hides the group's label, not the job's: rare, the full way knows
+            return None  # hides the group's label, not the job's: rare, the full way knows
         if value is not None:
             labels[name] = value
-    return not keeps(labels, first)
+    return dropped_by(labels, first)
 
 
 def _discovered(target: Labels, group: Labels, defaults: Labels) -> dict[str, str]:
@@ -81,23 +140,26 @@ def _discovered(target: Labels, group: Labels, defaults: Labels) -> dict[str, st
     return {name: value for name, value in merged(defaults, own).items() if value}
 
 
-def _final(labels: Labels) -> tuple[dict[str, str] | None, str]:
-    """The labels to scrape with, or None and what is wrong with them."""
-    if error := _address_error(labels) or _interval_error(labels):
-        return None, error
+def _final(labels: Labels) -> dict[str, str] | Refusal:
+    """The labels to scrape with, or what is wrong with them."""
+    if (refusal := _address_error(labels)) is not None:
+        return refusal
+    if error := _interval_error(labels):
+        return Refusal(BAD_INTERVAL, error)
     final = {name: value for name, value in labels.items() if not name.startswith(META_PREFIX)}
     final.setdefault(INSTANCE, final[ADDRESS])
     error = _utf8_error(final)
-    return (None, error) if error else (final, "")
+    return Refusal(NOT_UTF8, error) if error else final
 
 
-def _address_error(labels: Labels) -> str:
+def _address_error(labels: Labels) -> Refusal | None:
     address = labels.get(ADDRESS, "")
     if not address:
-        return f"no address: {ADDRESS} is missing or empty after relabelling"
+        return Refusal(NO_ADDRESS, f"no address: {ADDRESS} is missing or empty after relabelling")
     if "/" in address:
-        return f"{address!r} is not a valid hostname: {ADDRESS} is host:port, without a scheme or path"
-    return ""
+        what = f"{address!r} is not a valid hostname: {ADDRESS} is host:port, without a scheme or path"
+        return Refusal(BAD_ADDRESS, what)
+    return None
 
 
 def _interval_error(labels: Labels) -> str:

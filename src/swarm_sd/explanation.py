@@ -1,0 +1,148 @@
+"""Why a target is there or not: what each rule did to it, as data and in words. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from swarm_sd.job import Job
+from swarm_sd.model import ADDRESS, Labels
+from swarm_sd.relabel import RelabelConfig, Rule, Step, explain
+from swarm_sd.target import Populated, populate
+
+RULE_REASON: Final = re.compile(r"relabel_rule_([0-9]+)")
+"""The reason of a target that a rule dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleStep:
+    """What one rule did. ``number`` counts from 1; ``where`` is file:line:column, "" where not known.
+
+    ``rule``: what is written. ``value``: the source labels' values, joined. ``matched`` is None where there
+    is nothing to match. ``changed``: by name the value before and after, "" for no label. ``text`` says it.
+    """
+
+    number: int
+    where: str
+    rule: Mapping[str, object]
+    value: str
+    matched: bool | None
+    kept: bool
+    changed: Mapping[str, tuple[str, str]]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of one discovered target, and how. ``verdict`` is one sentence."""
+
+    state: str  # scraped, dropped or refused
+    reason: str  # relabel_rule_<n>, or why it was refused; "" for a target that is scraped
+    verdict: str
+    discovered: Labels
+    steps: Sequence[RuleStep]
+    labels: Labels | None  # after relabelling; None where it is not scraped
+
+
+def explained(target: Labels, group: Labels, job: Job) -> Explanation:
+    """What the job's rules make of a target of a group with these labels."""
+    done = populate(target, group, job.defaults, job.rules)
+    steps = [rule_step(number, step) for number, step in enumerate(explain(done.discovered, job.rules), 1)]
+    state, reason = state_of(done)
+    return Explanation(state, reason, _verdict(done, steps), done.discovered, steps, done.labels)
+
+
+def state_of(done: Populated) -> tuple[str, str]:
+    """(state, reason) as in ``Explanation``."""
+    if done.dropped_by is not None:
+        return "dropped", rule_reason(done.dropped_by + 1)
+    return ("refused", done.refused) if done.refused else ("scraped", "")
+
+
+def rule_reason(number: int) -> str:
+    """The reason of a target that the rule of that number, counted from 1, dropped."""
+    return f"relabel_rule_{number}"
+
+
+def rule_step(number: int, step: Step) -> RuleStep:
+    """A step of ``relabel.explain`` as data."""
+    names = sorted(step.before.keys() | step.after.keys())
+    changed = {
+        name: (step.before.get(name, ""), step.after.get(name, ""))
+        for name in names
+        if step.before.get(name) != step.after.get(name)
+    }
+    return RuleStep(
+        number=number,
+        where=step.rule.where,
+        rule=written(step.rule.config),
+        value=step.value,
+        matched=step.matched,
+        kept=step.kept,
+        changed=changed,
+        text=_told(step, changed),
+    )
+
+
+def written(config: RelabelConfig) -> Mapping[str, object]:
+    """A rule's fields that differ from their defaults, and its action."""
+    default = RelabelConfig()
+    fields = {name: getattr(config, name) for name in config.__struct_fields__ if name != "action"}
+    return {
+        "action": config.action_name,
+        **{name: value for name, value in fields.items() if value != getattr(default, name)},
+    }
+
+
+def _verdict(done: Populated, steps: Sequence[RuleStep]) -> str:
+    if done.labels is not None:
+        return f"It is scraped at {done.labels[ADDRESS]}."
+    if done.error:
+        return f"Prometheus refuses it after relabelling: {done.error}."
+    last = steps[-1]
+    place = f" ({last.where})" if last.where else ""
+    return f"Rule {last.number}{place} dropped it: {last.text}."
+
+
+def _told(step: Step, changed: Mapping[str, tuple[str, str]]) -> str:
+    """What the rule did, in words."""
+    if not step.kept or step.rule.config.action_name in ("keep", "drop", "keepequal", "dropequal"):
+        return _judged(step)
+    if changed:
+        return "; ".join(_change(name, *values) for name, values in changed.items())
+    if step.matched is False:
+        by_name = step.rule.config.action_name in ("labelmap", "labeldrop", "labelkeep")
+        what = "no label's name matches" if by_name else f"{_looked(step)} does not match"
+        return f"{what} {_regex(step.rule)}, so nothing changed"
+    return "nothing changed"
+
+
+def _judged(step: Step) -> str:
+    config = step.rule.config
+    verb = "kept" if step.kept else "dropped"
+    if config.action_name in ("keepequal", "dropequal"):
+        other = step.before.get(config.target_label, "")
+        same = "equals" if step.matched else "differs from"
+        return f"{verb}, for {_looked(step)} {same} {config.target_label}={other!r}"
+    does = "matches" if step.matched else "does not match"
+    return f"{verb}, for {_looked(step)} {does} {_regex(step.rule)}"
+
+
+def _looked(step: Step) -> str:
+    """The source labels and the value that they have together."""
+    names = step.rule.config.source_labels or ()
+    missing = [name for name in names if name not in step.before]
+    text = f"{', '.join(names) or 'no source label'}={step.value!r}"
+    return f"{text} (there is no {' or '.join(missing)})" if missing else text
+
+
+def _regex(rule: Rule) -> str:
+    return "(.*)" if rule.config.regex is None else repr(rule.config.regex)
+
+
+def _change(name: str, before: str, after: str) -> str:
+    if not after:
+        return f"{name} removed"
+    return f"{name} became {after!r}" if before else f"{name} set to {after!r}"
