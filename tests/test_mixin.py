@@ -81,6 +81,13 @@ def test_no_page_is_of_an_alert_that_there_is_not() -> None:
     assert {page.stem for page in RUNBOOKS.glob("*.md")} - {"README"} == alerts().keys()
 
 
+def test_the_page_has_every_alert_with_its_severity_and_patience() -> None:
+    page = (ROOT / "docs/alerts.md").read_text()
+    told = re.findall(r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \| (\w+) \| ([\w ]+) \|", page, re.M)
+    rules = alerts().items()
+    assert told == [(name, name, one["labels"]["severity"], one.get("for", "at once")) for name, one in rules]
+
+
 @pytest.mark.parametrize("name", alerts())
 def test_an_alert_asks_for_metrics_that_there_are(name: str) -> None:
     asked = metrics(alerts()[name]["expr"])
