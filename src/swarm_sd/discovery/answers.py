@@ -16,10 +16,8 @@ class Answers(Protocol):
     DiscoveryError as those would raise it that are asked.
     """
 
-    async def docker(
-        self, hosts: Sequence[str], url: str, ask: Callable[[], Awaitable[Body]], /
-    ) -> Body:
-        """What a Docker API answers to GET ``url`` (path and query). Each of ``hosts`` would tell the same."""
+    async def docker(self, hosts: Sequence[str], url: str, ask: Callable[[], Awaitable[Body]], /) -> Body:
+        """What a Docker API answers to GET ``url``, path and query. Each of ``hosts`` would tell it."""
         ...
 
     async def registered(self, discovery: str, ask: Callable[[], Awaitable[Registered]], /) -> Registered:
