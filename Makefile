@@ -3,8 +3,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/swarm_sd/__init__.py)
 
-.PHONY: help install demo test check fast format lint types bench soak lock clean debian dist
+.PHONY: help install demo test check fast format lint types bench soak lock clean debian dist image
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -23,7 +24,8 @@ demo: $(STAMP) ## Simulated Swarms, classic and swarm mode, swarm-sd and (where 
 
 debian: ## The Debian packages that the tests want (as root; otherwise says what is missing)
 	@sh tools/debian.sh prometheus docker.io containerd busybox-static iptables iproute2 \
-	  etcd-server zookeeper default-jre-headless curl jq chromium
+	  etcd-server zookeeper default-jre-headless curl jq chromium \
+	  nginx-light docker-compose systemd
 
 test: debian $(STAMP) lint types ## Every test, real programs included
 	$(VENV)/bin/pytest -n 4 --dist worksteal tests
@@ -55,9 +57,15 @@ lock: $(STAMP) ## Resolve the dependencies anew
 	$(PY) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --upgrade --group dev pyproject.toml -o requirements-dev.lock
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --extra zookeeper --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 
 dist: $(STAMP) ## The wheel, in dist/
 	$(PY) -m hatchling build -t wheel
+
+image: dist ## The container image prometheus-swarm-sd:VERSION (BASE=python@sha256:... to pin its base)
+	docker build -f packaging/Dockerfile -t prometheus-swarm-sd:$(VERSION) --build-arg VERSION=$(VERSION) \
+	  $(if $(BASE),--build-arg PYTHON=$(BASE)) $(if $(PIP_NO_INDEX),--build-arg PIP_NO_INDEX=$(PIP_NO_INDEX)) .
 
 clean: ## Remove what was made
 	rm -rf $(VENV) .demo .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "go_regexp": set(),
     "log": set(),
     "sim": set(),
+    "notify": set(),
     # what is found, and how
     "relabel": {"model", "go_regexp"},
     "provider": {"model", "scalars"},
@@ -31,21 +32,41 @@ MAY_IMPORT = {
     "brake": {"model"},
     "snapshot": {"model", "job", "target"},
     "store": {"model", "provider"},
-    "feed": {"model", "provider", "brake", "snapshot"},
-    "manager": {"model", "provider", "job", "brake", "snapshot", "store", "feed"},
+    "history": {"model"},
+    "feed": {"model", "provider", "brake", "snapshot", "history"},
+    "manager": {"model", "provider", "job", "brake", "snapshot", "store", "feed", "history"},
+    # what it can tell of itself
+    "advice": {"model", "go_regexp"},
+    "explanation": {"model", "relabel", "job", "target", "advice"},
+    "inventory": {"model", "job", "target", "feed", "history", "explanation"},
+    "insight": {
+        "model", "provider", "job", "feed", "manager", "history", "explanation", "inventory",
+    },
+    "reasons": {"explanation"},
     # how it leaves
-    "deliver": {"job", "manager", "snapshot", "store", "deliver.names"},
+    "deliver": {"job", "manager", "snapshot", "store", "deliver.names", "deliver.clients"},
     "deliver.names": {"job"},
+    "deliver.clients": set(),
     "web": {
         "__init__", "model", "scalars", "provider", "relabel", "job", "target", "snapshot", "manager",
-        "deliver.names",
+        "deliver.names", "deliver.clients", "explanation", "inventory", "insight", "history", "reasons",
+        "config.web",
     },
+    "config.web": {"scalars", "config"},
     "config": {
         "__init__", "model", "scalars", "provider", "go_regexp", "relabel", "discovery", "job",
         "deliver.names",
     },
     "table": {"model", "target"},
-    "once": {"model", "job", "target", "manager"},
+    "once": {"model", "provider", "job", "target", "manager"},
+    "recording": {"model", "provider", "discovery", "job", "target", "once"},
+    "rule_tests": {
+        "model", "provider", "discovery", "config", "job", "target", "explanation", "once", "recording",
+    },
+    "why": {"model", "provider", "job", "once", "explanation", "inventory", "insight"},
+    "doctor": {
+        "__init__", "model", "scalars", "provider", "relabel", "discovery", "job", "target", "config",
+    },
     # who wires it together
     "own_docker": {"model", "scalars", "provider", "relabel", "job", "discovery", "config"},
     "serve": {"*"},

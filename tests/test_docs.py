@@ -49,6 +49,7 @@ from swarm_sd.discovery.swarm import registry as swarm_registry
 from swarm_sd.discovery.swarm.info import parse_info
 from swarm_sd.discovery.swarm.provider import SwarmProvider, SwarmSDConfig
 from swarm_sd.discovery.swarm.registered import counted, joined
+from swarm_sd.insight import JobCounts
 from swarm_sd.job import Entry, Job
 from swarm_sd.manager import EntryStatus, Status
 from swarm_sd.once import discover
@@ -160,6 +161,7 @@ OF_OTHER_PROGRAMS = {
     "--compressed",  # curl
     "--label",  # dockerd
     *("--advertise-addr", "--attachable", "--label-add", "--name", "--network", "--replicas"),  # docker
+    *("--read-only", "--cap-drop", "--spec"),  # docker run, pipx run
     "--duration",  # examples/demo.py
 }
 
@@ -276,7 +278,8 @@ def exposed() -> dict[str, tuple[str, frozenset[str]]]:
     """(type, labels) of every metric of ours, by its name on the wire."""
     from prometheus_client import generate_latest
 
-    made = generate_latest(registry(everything, Reloads(), lambda: (0, 0))).decode()
+    jobs = [JobCounts("job", True, {"scraped": 1}, {"relabel_rule_1": 1}, {"no_network": 1})]
+    made = generate_latest(registry(everything, Reloads(), lambda: (0, 0), lambda: jobs)).decode()
     found = {}
     for family in text_string_to_metric_families(made):
         for sample in family.samples:

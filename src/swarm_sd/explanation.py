@@ -7,13 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from swarm_sd.advice import meant_regex, similar_label
 from swarm_sd.job import Job
 from swarm_sd.model import ADDRESS, Labels
 from swarm_sd.relabel import RelabelConfig, Rule, Step, explain
-from swarm_sd.target import Populated, populate
+from swarm_sd.target import (
+    BAD_ADDRESS,
+    BAD_INTERVAL,
+    NO_ADDRESS,
+    SCRAPE_INTERVAL,
+    SCRAPE_TIMEOUT,
+    Populated,
+    populate,
+)
 
 RULE_REASON: Final = re.compile(r"relabel_rule_([0-9]+)")
 """The reason of a target that a rule dropped."""
+
+_LOOKED_AT: Final[Mapping[str, Sequence[str]]] = {
+    NO_ADDRESS: (ADDRESS,),
+    BAD_ADDRESS: (ADDRESS,),
+    BAD_INTERVAL: (SCRAPE_INTERVAL, SCRAPE_TIMEOUT),
+}
+"""Which labels Prometheus refuses a target for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,48 +114,107 @@ def written(config: RelabelConfig) -> Mapping[str, object]:
 
 def _verdict(done: Populated, steps: Sequence[RuleStep]) -> str:
     if done.labels is not None:
-        return f"It is scraped at {done.labels[ADDRESS]}."
+        address = done.labels[ADDRESS]
+        nowhere = ", which names no host: nothing answers there" if address.startswith(":") else ""
+        return f"It is scraped at {address}{nowhere}."
     if done.error:
-        return f"Prometheus refuses it after relabelling: {done.error}."
+        return f"Prometheus refuses it after relabelling: {done.error}{_to_blame(done, steps)}."
     last = steps[-1]
-    place = f" ({last.where})" if last.where else ""
-    return f"Rule {last.number}{place} dropped it: {last.text}."
+    return f"{_named(last)} {last.text}{_made_by(last, steps)}."
+
+
+def _named(step: RuleStep) -> str:
+    return f"Rule {step.number} ({step.where})" if step.where else f"Rule {step.number}"
+
+
+def _to_blame(done: Populated, steps: Sequence[RuleStep]) -> str:
+    """The last rule that changed what the target is refused for."""
+    for step in reversed(steps):
+        names = [name for name in _LOOKED_AT.get(done.refused, ()) if name in step.changed]
+        if names:
+            changes = "; ".join(_change(name, *step.changed[name]) for name in names)
+            named = _named(step)
+            return f"; {named[0].lower()}{named[1:]} did that: {changes}"
+    return ""
+
+
+def _made_by(step: RuleStep, steps: Sequence[RuleStep]) -> str:
+    """Which rules made the labels that the last one looked at."""
+    names = (*_texts(step.rule.get("source_labels")), *_texts(step.rule.get("target_label")))
+    by = {name: one for one in steps for name in one.changed}
+    made = [
+        f"rule {by[name].number} ({by[name].rule['action']}) set {name}"
+        for name in dict.fromkeys(names)
+        if name in by
+    ]
+    return "; " + ", ".join(made) if made else ""
+
+
+def _texts(value: object) -> Sequence[str]:
+    """A field of a rule, of one text or several or none, as several."""
+    return (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
 
 
 def _told(step: Step, changed: Mapping[str, tuple[str, str]]) -> str:
     """What the rule did, in words."""
-    if not step.kept or step.rule.config.action_name in ("keep", "drop", "keepequal", "dropequal"):
+    if step.rule.config.action_name in ("keep", "drop", "keepequal", "dropequal"):
         return _judged(step)
     if changed:
-        return "; ".join(_change(name, *values) for name, values in changed.items())
+        return _changes(changed)
     if step.matched is False:
         by_name = step.rule.config.action_name in ("labelmap", "labeldrop", "labelkeep")
         what = "no label's name matches" if by_name else f"{_looked(step)} does not match"
-        return f"{what} {_regex(step.rule)}, so nothing changed"
+        return f"{what} {_regex(step.rule)}, so nothing changed{_meant(step)}"
     return "nothing changed"
 
 
 def _judged(step: Step) -> str:
     config = step.rule.config
-    verb = "kept" if step.kept else "dropped"
+    verb = "kept it" if step.kept else "dropped it"
     if config.action_name in ("keepequal", "dropequal"):
         other = step.before.get(config.target_label, "")
         same = "equals" if step.matched else "differs from"
-        return f"{verb}, for {_looked(step)} {same} {config.target_label}={other!r}"
+        absent = _absent([config.target_label], step)
+        return f"{verb}: {_looked(step)} {same} {config.target_label}={other!r}{absent}"
     does = "matches" if step.matched else "does not match"
-    return f"{verb}, for {_looked(step)} {does} {_regex(step.rule)}"
+    return f"{verb}: {_looked(step)} {does} {_regex(step.rule)}{_meant(step)}"
 
 
 def _looked(step: Step) -> str:
     """The source labels and the value that they have together."""
     names = step.rule.config.source_labels or ()
-    missing = [name for name in names if name not in step.before]
-    text = f"{', '.join(names) or 'no source label'}={step.value!r}"
-    return f"{text} (there is no {' or '.join(missing)})" if missing else text
+    return f"{', '.join(names) or 'no source label'}={step.value!r}{_absent(names, step)}"
+
+
+def _absent(names: Sequence[str], step: Step) -> str:
+    """Which of ``names`` the target does not have, and what it has that is called alike."""
+    told = []
+    for name in names:
+        if name not in step.before:
+            near = "" if step.matched else similar_label(name, step.before)
+            told.append(f"there is no {name}, but {near}" if near else f"there is no {name}")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _regex(rule: Rule) -> str:
     return "(.*)" if rule.config.regex is None else repr(rule.config.regex)
+
+
+def _meant(step: Step) -> str:
+    """What was probably meant by a regex that does not match the value, or that matches any."""
+    config = step.rule.config
+    if config.action_name == "drop" and step.matched and not step.value:
+        return ", as an empty value does"
+    if step.matched is not False or config.regex is None:
+        return ""
+    meant = meant_regex(config.regex, step.value)
+    return f"; {meant}" if meant else ""
+
+
+def _changes(changed: Mapping[str, tuple[str, str]]) -> str:
+    removed = [name for name, (_, after) in changed.items() if not after]
+    others = [_change(name, *values) for name, values in changed.items() if values[1]]
+    return "; ".join([*others, *([f"{', '.join(removed)} removed"] if removed else [])])
 
 
 def _change(name: str, before: str, after: str) -> str:

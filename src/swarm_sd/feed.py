@@ -15,6 +15,7 @@ from swarm_sd.model import TargetGroup
 from swarm_sd.provider import (
     Announced,
     Choosy,
+    ClusterState,
     Partial,
     PartlyFixed,
     PassedOver,
@@ -23,6 +24,7 @@ from swarm_sd.provider import (
     Recalling,
     Reporting,
     SDConfig,
+    Stateful,
     TargetProvider,
 )
 
@@ -211,6 +213,10 @@ class Feed:
     def passed_over(self) -> Sequence[PassedOver]:
         """What the provider made no target of, where it can name it. Belongs in a thread."""
         return self._provider.passed_over() if isinstance(self._provider, Choosy) else ()
+
+    def cluster_state(self) -> ClusterState | None:
+        """What the provider tells of its cluster; None where it cannot, or not yet."""
+        return self._provider.cluster_state() if isinstance(self._provider, Stateful) else None
 
     def stale_since(self) -> float | None:
         """Since when the groups are not confirmed, seconds since the epoch; None while they are."""

@@ -75,6 +75,11 @@ class _Update(NamedTuple):
     groups: Sequence[Pair]
 
 
+class _PassedOn(NamedTuple):
+    of: object
+    to: object  # None: to nobody
+
+
 class _Seen(NamedTuple):
     """The times of a group's targets, in their order: 16 bytes each instead of two objects."""
 
@@ -88,7 +93,7 @@ class History:
     def __init__(self) -> None:
         self._generations: deque[Generation] = deque(maxlen=GENERATIONS)
         self._numbers = count(1)
-        self._noted: deque[_Update] = deque()
+        self._noted: deque[_Update | _PassedOn] = deque()
         self._seen: dict[object, dict[str, _Seen]] = {}
         self._comparing = threading.Lock()
 
@@ -103,6 +108,14 @@ class History:
         """Takes an update of whatever ``of`` stands for: (group before, group after) of what changed."""
         self._noted.append(_Update(of, time.time(), kind, tuple(jobs), why, groups))
 
+    def pass_on(self, of: object, to: object) -> None:
+        """Takes it that ``to`` has the very targets that ``of`` has: they are there since when they were."""
+        self._noted.append(_PassedOn(of, to))
+
+    def forget(self, of: object) -> None:
+        """Takes it that ``of`` is no more, though its targets are."""
+        self._noted.append(_PassedOn(of, None))
+
     @property
     def waiting(self) -> bool:
         """Whether something was noted that is not compared yet."""
@@ -112,21 +125,27 @@ class History:
         """Compares what was noted: some 3 s for 100,000 targets that all changed."""
         with self._comparing:
             while self._noted:
-                self._generations.append(self._generation(self._noted.popleft()))
+                match self._noted.popleft():
+                    case _PassedOn(of, None):
+                        self._seen.pop(of, None)
+                    case _PassedOn(of, to):
+                        self._seen[to] = dict(self._seen.get(of, {}))
+                    case update:
+                        self._generations.append(self._generation(update))
 
     def generations(self) -> Sequence[Generation]:
         """The last changes, the newest first."""
         self.compare()
         return tuple(reversed(self._generations))
 
-    def times(self, of: object, group: TargetGroup) -> Sequence[Times]:
-        """Those of the group's targets, in their order."""
+    def times(self, of: object, group: TargetGroup, index: int) -> Times:
+        """Those of the group's target of that index."""
         self.compare()
         seen = self._seen.get(of, {}).get(group.source)
         if seen is None or len(seen.first) != len(group.targets):  # it changed meanwhile
             now = time.time()
-            return [Times(now, now)] * len(group.targets)
-        return [Times(*pair) for pair in zip(seen.first, seen.last, strict=True)]
+            return Times(now, now)
+        return Times(seen.first[index], seen.last[index])
 
     def _generation(self, update: _Update) -> Generation:
         counts: dict[What, int] = {"added": 0, "removed": 0, "changed": 0}
@@ -169,21 +188,22 @@ class _Compared:
         self._was = [_taken(places.get(_address(target))) for target in after.targets]
         self._gone = sorted(index for left in places.values() for index in left)
         alike = before.labels == after.labels
-        self._same = [
-            was >= 0 and alike and before.targets[was] == target
+        # of each of them, the names of the labels that are others
+        self._names = [
+            ()
+            if was < 0 or (alike and before.targets[was] == target)
+            else _differing(before, before.targets[was], after, target)
             for was, target in zip(self._was, after.targets, strict=True)
         ]
 
     def changes(self) -> Iterator[ChangedTarget]:
         """What changed, in the order of the targets."""
         source = self._after.source
-        for was, same, target in zip(self._was, self._same, self._after.targets, strict=True):
+        for was, names, target in zip(self._was, self._names, self._after.targets, strict=True):
             if was < 0:
                 yield ChangedTarget("added", source, _address(target))
-            elif not same:
-                names = _differing(self._before, self._before.targets[was], self._after, target)
-                if names:
-                    yield ChangedTarget("changed", source, _address(target), names)
+            elif names:
+                yield ChangedTarget("changed", source, _address(target), names)
         for index in self._gone:
             yield ChangedTarget("removed", source, _address(self._before.targets[index]))
 
@@ -191,11 +211,10 @@ class _Compared:
         """The times after, from those before."""
         if old is None or len(old.first) != len(self._before.targets):
             return _Seen(array("d", [now] * len(self._was)), array("d", [now] * len(self._was)))
+        was_names = list(zip(self._was, self._names, strict=True))
         return _Seen(
             array("d", [old.first[was] if was >= 0 else now for was in self._was]),
-            array(
-                "d", [old.last[was] if same else now for was, same in zip(self._was, self._same, strict=True)]
-            ),
+            array("d", [now if was < 0 or names else old.last[was] for was, names in was_names]),
         )
 
 

@@ -9,15 +9,15 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from swarm_sd.explanation import Explanation, explained
-from swarm_sd.history import Generation
-from swarm_sd.inventory import Counts, JobInventory, Place, Query, Row, Standing
+from swarm_sd.feed import Feed
+from swarm_sd.history import Generation, Times
+from swarm_sd.inventory import Counts, Found, JobInventory, Place, Query, Row, Standing
 from swarm_sd.job import Job
 from swarm_sd.manager import Manager
-from swarm_sd.model import ADDRESS
 from swarm_sd.provider import PassedOver
 
 
@@ -99,7 +99,9 @@ class Insight:
 
     async def _count(self) -> Sequence[JobCounts]:
         made = []
-        for job in self.jobs():
+        jobs = self.jobs()
+        self._inventories = {job: one for job, one in self._inventories.items() if job in jobs}
+        for job in jobs:
             with contextlib.suppress(KeyError):  # a reload has taken it out meanwhile
                 made.append(await self._counts(job))
         self._counted = made
@@ -125,14 +127,12 @@ class Insight:
 
         def find() -> Targets:
             total, found = inventory.find(standing, query, offset=offset, limit=limit)
-            rows = []
-            for entry, feed, group, index in found:
-                times = self._manager.history.times(feed, group)[index]
-                row = inventory.row(entry, feed, group, index)
-                rows.append(replace(row, first_seen=times.first_seen, last_changed=times.last_changed))
-            return Targets(total, rows)
+            return Targets(total, [inventory.row(one, place, self._times(one)) for one, place in found])
 
         return await asyncio.to_thread(find)
+
+    def _times(self, found: Found) -> Times:
+        return self._manager.history.times(found.feed, found.group, found.index)
 
     async def explanation(self, job: str, place: Place) -> tuple[Row, Explanation] | None:
         """A target and why it is there or not; None where there is none (any more). KeyError: no such job."""
@@ -140,18 +140,11 @@ class Insight:
         of = self._manager.job(job) or inventory.job  # its rules may have other places than when it was made
 
         def find() -> tuple[Row, Explanation] | None:
-            for entry, feed, _ in standing:
-                group = feed.groups.get(place.source)
-                if group is None:
-                    continue
-                here = [i for i, one in enumerate(group.targets) if one.get(ADDRESS, "") == place.address]
-                if place.nth < len(here):
-                    index = here[place.nth]
-                    times = self._manager.history.times(feed, group)[index]
-                    row = inventory.row(entry, feed, group, index)
-                    row = replace(row, first_seen=times.first_seen, last_changed=times.last_changed)
-                    return row, explained(group.targets[index], group.labels, of)
-            return None
+            found = inventory.at(standing, place)
+            if found is None:
+                return None
+            row = inventory.row(found, place, self._times(found))
+            return row, explained(found.group.targets[found.index], found.group.labels, of)
 
         return await asyncio.to_thread(find)
 
@@ -199,8 +192,11 @@ class Insight:
         inventory = self._inventories.get(name)
         if inventory is None or not _alike(inventory.job, job):
             inventory = self._inventories[name] = JobInventory(job)
-        entries = self._manager.entries(name)
-        return inventory, [(entry.index, feed, feed.standing()) for entry, feed in entries]
+        # entries with equal configurations have the same targets: each is there once, as for Prometheus
+        first: dict[Feed, int] = {}
+        for entry, feed in self._manager.entries(name):
+            first.setdefault(feed, entry.index)
+        return inventory, [(index, feed, feed.standing()) for feed, index in first.items()]
 
 
 def _alike(one: Job, other: Job) -> bool:

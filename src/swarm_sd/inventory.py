@@ -6,6 +6,7 @@ in a thread: a hundred thousand targets take a second or two.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -13,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from swarm_sd.explanation import rule_reason
+from swarm_sd.explanation import rule_reason, state_of
 from swarm_sd.feed import Feed
+from swarm_sd.history import Times
 from swarm_sd.job import Job
 from swarm_sd.model import ADDRESS, Labels, Layered, TargetGroup
 from swarm_sd.target import REFUSALS, SCRAPED, outcomes, populate
@@ -51,7 +53,10 @@ class Query(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a target is found again: its group, its address, and which it is of several at that address."""
+    """Where a target of a job is found again: its group, its address, and which it is of several there.
+
+    ``nth`` counts from 0, through the job's entries in their order.
+    """
 
     source: str
     address: str
@@ -92,17 +97,42 @@ class Cell(NamedTuple):
 class _Chunk:
     """A group and what became of its targets."""
 
-    __slots__ = ("codes", "group", "texts")
+    __slots__ = ("codes", "group", "texts", "twins")
 
     def __init__(self, group: TargetGroup, codes: tuple[int, ...]) -> None:
         self.group = group
         self.codes = codes
         self.texts: Sequence[str] | None = None  # of labels that the rules made
+        # of targets at the address of one before: how many there are before; made when first asked for
+        self.twins: Mapping[int, int] | None = None
+
+    def nth(self, index: int) -> int:
+        """Which the target is of those of the group at its address."""
+        if self.twins is None:
+            seen: Counter[str] = Counter()
+            twins = {}
+            for number, target in enumerate(self.group.targets):
+                address = target.get(ADDRESS, "")
+                if seen[address]:
+                    twins[number] = seen[address]
+                seen[address] += 1
+            self.twins = twins
+        return self.twins.get(index, 0)
 
 
 Named = Sequence[tuple[object, TargetGroup]]
 Standing = Sequence[tuple[int, Feed, Named]]
-"""The entries of a job: (index, feed, its groups with their names)."""
+"""The entries of a job: (index, feed, its groups with their names). No feed is there twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A target that stands: the entry that has it, its feed, its group and its place in the group."""
+
+    entry: int
+    feed: Feed
+    group: TargetGroup
+    index: int
 
 
 class JobInventory:
@@ -125,16 +155,16 @@ class JobInventory:
             codes.update(chunk.codes)
         states = Counter(dict.fromkeys(STATES, 0))
         for code, number in codes.items():
-            states[state_of(code)] += number
-        reasons = {reason_of(code): number for code, number in sorted(codes.items()) if code != SCRAPED}
+            states[_state_of(code)] += number
+        reasons = {_reason_of(code): number for code, number in sorted(codes.items()) if code != SCRAPED}
         return Counts(dict(states), reasons)
 
     def find(
         self, standing: Standing, query: Query, *, offset: int, limit: int
-    ) -> tuple[int, list[tuple[int, Feed, TargetGroup, int]]]:
-        """(how many targets match, those of the page as (entry, feed, group, index)), in order of source."""
+    ) -> tuple[int, list[tuple[Found, Place]]]:
+        """(how many targets match, those of the page), in order of entry and source."""
         chunks = self._update(standing)
-        found: list[tuple[int, Feed, TargetGroup, int]] = []
+        found: list[tuple[Found, Place]] = []
         total = 0
         search = _Search(self.job, query.words) if query.words else None
         for entry, feed, named in standing:
@@ -143,28 +173,39 @@ class JobInventory:
                 matching = self._matching(chunk, query, search)
                 first = max(0, offset - total)
                 wanted = matching[first : first + limit - len(found)] if len(found) < limit else ()
-                found += [(entry, feed, chunk.group, index) for index in wanted]
+                for index in wanted:
+                    one = Found(entry, feed, chunk.group, index)
+                    found.append((one, _place(one, chunk, standing)))
                 total += len(matching)
         return total, found
 
-    def row(self, entry: int, feed: Feed, group: TargetGroup, index: int) -> Row:
-        """A target with all that is known of it, but for its times."""
-        target = group.targets[index]
+    def at(self, standing: Standing, place: Place) -> Found | None:
+        """The target at that place; None where there is none (any more)."""
+        before = 0
+        for entry, feed, _ in standing:
+            group = feed.groups.get(place.source)
+            here = [] if group is None else _at(group, place.address)
+            if group is not None and 0 <= place.nth - before < len(here):
+                return Found(entry, feed, group, here[place.nth - before])
+            before += len(here)
+        return None
+
+    def row(self, found: Found, place: Place, times: Times) -> Row:
+        """A target with all that is known of it."""
+        group, target = found.group, found.group.targets[found.index]
         done = populate(target, group.labels, self.job.defaults, self.job.rules)
-        code = self._outcomes(TargetGroup(group.source, (target,), group.labels))[0]
-        address = target.get(ADDRESS, "")
-        nth = sum(one.get(ADDRESS, "") == address for one in group.targets[:index])
+        state, reason = state_of(done)
         return Row(
-            entry=entry,
-            kind=feed.config.kind,
-            place=Place(group.source, address, nth),
-            state=state_of(code),
-            reason=reason_of(code),
+            entry=found.entry,
+            kind=found.feed.config.kind,
+            place=place,
+            state=state,
+            reason=reason,
             discovered=done.discovered,
             labels=done.labels,
             error=done.error,
-            first_seen=0.0,
-            last_changed=0.0,
+            first_seen=times.first_seen,
+            last_changed=times.last_changed,
         )
 
     def cells(self, standing: Standing) -> dict[tuple[str, str], Cell]:
@@ -173,7 +214,7 @@ class JobInventory:
         chunks = self._update(standing)
         for _, _, named in standing:
             for name, group in named:
-                for target, code in zip(group.targets, chunks[name].codes, strict=False):
+                for target, code in zip(group.targets, chunks[name].codes, strict=True):
                     key = (
                         _first(NODE_LABELS, target, group.labels),
                         _first(SERVICE_LABELS, target, group.labels),
@@ -185,6 +226,7 @@ class JobInventory:
         with self._lock:
             seen = [named for _, _, named in standing]
             if len(seen) != len(self._seen) or any(a is not b for a, b in zip(seen, self._seen, strict=True)):
+                self._alike = {}
                 self._chunks = {name: self._chunk(name, group) for named in seen for name, group in named}
                 self._seen = seen
             if time.monotonic() - self._searched > _KEPT_FOR:
@@ -195,6 +237,7 @@ class JobInventory:
     def _chunk(self, name: object, group: TargetGroup) -> _Chunk:
         done = self._chunks.get(name)
         if done is not None and done.group is group:
+            self._alike.setdefault(done.codes, done.codes)
             return done
         codes = tuple(self._outcomes(group))
         return _Chunk(group, self._alike.setdefault(codes, codes))
@@ -207,30 +250,43 @@ class JobInventory:
             wanted = {
                 code
                 for code in set(codes)
-                if query.state in ("", state_of(code)) and query.reason in ("", reason_of(code))
+                if query.state in ("", _state_of(code)) and query.reason in ("", _reason_of(code))
             }
             indexes = [index for index, code in enumerate(codes) if code in wanted]
-        if search is None:
+        if search is None or not indexes:
             return indexes
         self._searched = time.monotonic()
-        if chunk.texts is None:
-            chunk.texts = [
+        texts = chunk.texts  # another thread may let go of them meanwhile
+        if texts is None:
+            texts = chunk.texts = [
                 _made(target, chunk.group, self.job) if code == SCRAPED else ""
                 for target, code in zip(chunk.group.targets, codes, strict=True)
             ]
-        return search.matching(chunk.group, chunk.texts, indexes)
+        return search.matching(chunk.group, texts, indexes)
 
 
-def state_of(code: int) -> str:
+def _state_of(code: int) -> str:
     """The state of an outcome."""
     return "scraped" if code == SCRAPED else "dropped" if code > 0 else "refused"
 
 
-def reason_of(code: int) -> str:
+def _reason_of(code: int) -> str:
     """The reason of an outcome; "" for a target that is scraped."""
     if code == SCRAPED:
         return ""
     return rule_reason(code) if code > 0 else REFUSALS[-1 - code]
+
+
+def _at(group: TargetGroup, address: str) -> list[int]:
+    """Which of the group's targets are at that address."""
+    return [index for index, target in enumerate(group.targets) if target.get(ADDRESS, "") == address]
+
+
+def _place(found: Found, chunk: _Chunk, standing: Standing) -> Place:
+    source, address = found.group.source, found.group.targets[found.index].get(ADDRESS, "")
+    before = itertools.takewhile(lambda one: one[1] is not found.feed, standing)
+    others = [group for _, feed, _ in before if (group := feed.groups.get(source)) is not None]
+    return Place(source, address, sum(len(_at(one, address)) for one in others) + chunk.nth(found.index))
 
 
 def _first(names: Sequence[str], target: Labels, group: Labels) -> str:

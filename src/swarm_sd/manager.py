@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -160,9 +160,10 @@ class Manager:
         by_name = {job.name: job for job in jobs}
         feeds: dict[Feed, asyncio.Task[None] | None] = {}
         entries: dict[Entry, Feed] = {}
+        heirs: dict[Feed, Feed] = {}
         for job in by_name.values():
             for entry, config in zip(job.entries(), job.sd_configs, strict=True):
-                feed = _of_config(config, [*feeds, *self._feeds]) or await self._new_feed(config)
+                feed = _of_config(config, [*feeds, *self._feeds]) or await self._new_feed(config, heirs)
                 feeds[feed] = self._feeds.get(feed)
                 entries[entry] = feed
         gone = {feed: task for feed, task in self._feeds.items() if feed not in feeds}
@@ -175,13 +176,20 @@ class Manager:
         # at once: a job that is new is "not known yet", not "no such job"
         self._catalog = self._make_catalog()
         self._wake.set()
-        self._note_reload(before, [feed for feed, task in feeds.items() if task is None], gone)
+        new = [feed for feed, task in feeds.items() if task is None]
+        self._note_reload(before, [feed for feed in new if feed not in heirs], gone, set(heirs.values()))
         for feed, task in gone.items():
             self._saved.pop(feed, None)
             task.cancel()
         await asyncio.gather(*gone.values(), return_exceptions=True)
 
-    def _note_reload(self, before: Mapping[Entry, Feed], new: Iterable[Feed], gone: Iterable[Feed]) -> None:
+    def _note_reload(
+        self,
+        before: Mapping[Entry, Feed],
+        new: Iterable[Feed],
+        gone: Iterable[Feed],
+        inherited: Collection[Feed],
+    ) -> None:
         if before:
             self.history.note(self, "", self._jobs, "reload", ())
         for feed in new:
@@ -189,6 +197,9 @@ class Manager:
             if restored:
                 self._note(feed, "restored", restored)
         for feed in gone:
+            if feed in inherited:  # another one has its targets now: none was lost
+                self.history.forget(feed)
+                continue
             lost = [(group, TargetGroup(source)) for source, group in feed.groups.items()]
             jobs = dict.fromkeys(entry.job for entry, its in before.items() if its is feed)
             self.history.note(feed, feed.config.kind, jobs, "reload", lost)
@@ -197,17 +208,20 @@ class Manager:
         jobs = dict.fromkeys(entry.job for entry, its in self._entries.items() if its is feed)
         self.history.note(feed, feed.config.kind, jobs, why, changed)
 
-    async def _new_feed(self, config: SDConfig) -> Feed:
+    async def _new_feed(self, config: SDConfig, heirs: dict[Feed, Feed]) -> Feed:
+        """A feed with what is known of its targets already; ``heirs`` learns whose they were until now."""
         feed = Feed(config, self._brake, self._wake.set, self._note)
-        await self._seed(feed)
+        for before in self._feeds:
+            if before.state() != "unknown" and repr(before.config.identity()) == repr(config.identity()):
+                feed.restore(before.groups.values(), before.stale_since() or time.time())
+                self.history.pass_on(before, feed)
+                heirs[feed] = before
+                return feed
+        await self._load(feed)
         return feed
 
-    async def _seed(self, feed: Feed) -> None:
-        """What is already known of the same targets: from the configuration before, else from disk."""
-        for before in self._feeds:
-            if before.state() != "unknown" and repr(before.config.identity()) == repr(feed.config.identity()):
-                feed.restore(before.groups.values(), before.stale_since() or time.time())
-                return
+    async def _load(self, feed: Feed) -> None:
+        """What is known from disk."""
         if self._store is not None:
             saved = await asyncio.to_thread(self._store.load, feed.config)
             if saved is not None:

@@ -53,7 +53,8 @@ async def discover(jobs: Iterable[Job], *, timeout: float) -> Discovered:
         entries = manager.status().entries
         targets = {job.name: _targets(manager, job) for job in jobs}
         skipped = {job.name: _skipped(entries, job) for job in jobs}
-        return Discovered(targets, failures(manager, timeout), skipped)
+        passed_over = {job.name: await asyncio.to_thread(_passed_over, manager, job) for job in jobs}
+        return Discovered(targets, failures(manager, timeout), skipped, passed_over)
 
 
 def failures(manager: Manager, timeout: float) -> tuple[tuple[str, int, str], ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from swarm_sd.config import Complaint, Config, ConfigError
+from swarm_sd.config.shown import of_jobs
 from swarm_sd.discovery.docker.provider import DockerSDConfig
 from swarm_sd.discovery.docker_api.client import DockerAPI
 from swarm_sd.discovery.docker_api.host import Host
@@ -84,7 +85,18 @@ def read(environment: Mapping[str, str] | None = None) -> Config:
         way_out = "" if "DOCKER_HOST" in environment else "; set DOCKER_HOST where Docker listens elsewhere"
         raise ConfigError([Complaint("--docker", 0, 0, "", f"{err}{way_out}")]) from err
     jobs = _manager_jobs(host, tls) if manages else (_engine_job(host, tls),)
-    return Config(path=Path("--docker"), jobs=jobs, files=())
+    return _config(*jobs)
+
+
+def containers(environment: Mapping[str, str] | None = None) -> Config:
+    """The job of an engine that is no manager. ``ValueError`` where DOCKER_HOST is no host."""
+    environment = os.environ if environment is None else environment
+    host = Host.from_yaml(environment.get("DOCKER_HOST") or DEFAULT_HOST)
+    return _config(_engine_job(host, _tls(environment)))
+
+
+def _config(*jobs: Job) -> Config:
+    return Config(Path("--docker"), jobs, files=(), shown=lambda: of_jobs(jobs))
 
 
 def _tls(environment: Mapping[str, str]) -> TLSConfig | None:

@@ -11,7 +11,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -106,6 +106,7 @@ class HostStatus:
     last_error: str = ""
     last_success: float | None = None  # seconds since the epoch
     failures: Mapping[str, int] = field(default_factory=dict)  # by reason, since the start
+    latency: float | None = None  # seconds until its last good answer was there; None: there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class ProviderStatus:
     last_duration: float | None = None  # seconds
     last_error: str = ""  # of the last refresh; "" while that one succeeded
     skipped: Mapping[str, int] = field(default_factory=dict)  # by reason, in the answer that stands
+    untargeted: Mapping[str, int] = field(default_factory=dict)  # likewise: no target by the rules
     hosts: tuple[HostStatus, ...] = ()
     events: tuple[EventsStatus, ...] = ()  # one for each stream; none: it follows no events
     gauges: tuple[Gauge, ...] = ()
@@ -237,11 +239,61 @@ class Partial(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric that a kind tells of its clusters: a counter's name ends in ``_total``.
+
+    ``labels`` are the names of its labels but for ``cluster``, which every one has.
+    """
+
+    name: str
+    type: Literal["gauge", "counter"]
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+Sample: TypeAlias = tuple[tuple[str, ...], float]
+"""The values of the labels, and the value."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Family:
+    """A metric with its values: none of them twice. The same object has the same samples."""
+
+    metric: Metric
+    samples: Callable[[], Iterable[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """What stands of a cluster. ``cluster`` is what it is called, and stays; ``key``: equal, the same one.
+
+    ``told_at``: when all of it was last confirmed, seconds since the epoch. ``families`` may take a while:
+    it belongs in a thread, and is called by one at a time.
+    """
+
+    cluster: str
+    key: object
+    told_at: float
+    families: Callable[[], Sequence[Family]]
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A provider that can tell the state of its cluster as metrics. Optional."""
+
+    def cluster_state(self) -> ClusterState | None:
+        """What stands now, None before there is anything. No I/O and no work."""
+        ...
+
+
 def together(parts: Sequence[ProviderStatus]) -> ProviderStatus:
     """The status of a provider that is made of others: counts added up, what fails before what works."""
     failures: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
+    untargeted: Counter[str] = Counter()
     for part in parts:
+        untargeted.update(part.untargeted)
         failures.update(part.failures)
         skipped.update(part.skipped)
     successes = [part.last_success for part in parts if part.last_success is not None]
@@ -252,6 +304,7 @@ def together(parts: Sequence[ProviderStatus]) -> ProviderStatus:
         last_duration=max((part.last_duration or 0.0 for part in parts), default=None),
         last_error="; ".join(part.last_error for part in parts if part.last_error),
         skipped=dict(skipped),
+        untargeted=dict(untargeted),
         hosts=tuple(host for part in parts for host in part.hosts),
         events=tuple(stream for part in parts for stream in part.events),
         gauges=tuple(gauge for part in parts for gauge in part.gauges),
@@ -385,6 +438,10 @@ class Poller(ABC):
         """By reason, what of the last answer could not be used."""
         return {}
 
+    def untargeted(self) -> Mapping[str, int]:
+        """By reason, objects of the last answer that have no target by the rules of their kind."""
+        return {}
+
     def hosts(self) -> tuple[HostStatus, ...]:
         """The hosts it asks."""
         return ()
@@ -402,6 +459,7 @@ class Poller(ABC):
             last_duration=self._last_duration,
             last_error=self._last_error,
             skipped=dict(self.skipped()),
+            untargeted=dict(self.untargeted()),
             hosts=self.hosts(),
             events=self.events(),
         )

@@ -24,7 +24,10 @@ REASONS: Final[Mapping[str, str]] = {
     "no_shared_network": (
         "The task is on none of the entry's networks and has no port on its node: attach its service to one."
     ),
-    "same_address": "Another task of the service is at the same address: two on one host's network.",
+    "same_address": (
+        "Another one is at the same address: two tasks of a service on one host's network, "
+        "or a node that is listed twice."
+    ),
     "bad_label": "A prometheus.* label cannot be used; the detail says why.",
     # Docker's objects
     "no_network": "It is on no network that can be scraped and has no port on its node.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -16,7 +17,7 @@ from swarm_sd.once import failures, settled
 from swarm_sd.provider import PassedOver
 
 AT_MOST: Final = 5
-"""So many targets are explained; of more it is told how many there are."""
+"""So many targets are explained, and so many other objects of a job and a reason; the rest is counted."""
 
 _LOOKED_AT: Final = 1000
 
@@ -38,14 +39,14 @@ class ObjectWhy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """What was found. ``more``: how many targets match beside those explained.
+    """What was found. ``more``: how many targets and objects match beside those that are told of.
 
     ``near``: where nothing matches, what there is that is called alike. ``failures`` as of ``Discovered``.
     """
 
     targets: Sequence[TargetWhy]
-    more: int
     objects: Sequence[ObjectWhy]
+    more: int
     jobs: Sequence[JobCounts]
     near: Sequence[str]
     failures: Sequence[tuple[str, int, str]]
@@ -54,47 +55,73 @@ class Why:
 async def why(jobs: Iterable[Job], text: str, *, timeout: float) -> Why:
     """Asks once, for ``timeout`` seconds at most, and looks for ``text`` in targets and other objects.
 
-    What has ``text`` for its address or instance comes alone; else everything that has all its words.
+    What is called so (by its address, instance, service or name) comes alone; else all that has its words.
     """
     async with settled(jobs, timeout=timeout) as manager:
         insight = Insight(manager)
-        found = [(job, row) for job in insight.jobs() for row in await _rows(insight, job, text)]
-        exact = [(job, row) for job, row in found if text in _names(row)]
-        chosen = exact or found
-        explained = []
-        for job, row in chosen[:AT_MOST]:
-            told = await insight.explanation(job, row.place)
-            if told is not None:
-                explained.append(TargetWhy(job, *told))
-        objects = (
-            [] if exact else [one for job in insight.jobs() for one in await _objects(insight, job, text)]
-        )
-        near = [] if chosen or objects else await _near(insight, text)
-        counts = await insight.counts()
-        return Why(explained, len(chosen) - len(explained), objects, counts, near, failures(manager, timeout))
+        matching, rows = await _rows(insight, text)
+        objects = await _objects(insight, text)
+        exact = [one for one in rows if text in _names(one[1])]
+        called = [one for one in objects if text in _called(one.passed_over)]
+        if exact or called:
+            matching, rows, objects = len(exact), exact, called
+        targets = await _explained(insight, rows[:AT_MOST])
+        told = list(_few(objects))
+        more = matching - len(targets) + len(objects) - len(told)
+        near = [] if targets or told else await _near(insight, text)
+        return Why(targets, told, more, await insight.counts(), near, failures(manager, timeout))
 
 
-async def _rows(insight: Insight, job: str, text: str) -> Sequence[Row]:
-    return (await insight.targets(job, Query.of(text), offset=0, limit=_LOOKED_AT)).rows
+async def _rows(insight: Insight, text: str) -> tuple[int, list[tuple[str, Row]]]:
+    """(how many targets match, the first of them with their jobs)."""
+    query, total, rows = Query.of(text), 0, []
+    for job in insight.jobs():
+        found = await insight.targets(job, query, offset=0, limit=_LOOKED_AT)
+        total += found.total
+        rows += [(job, row) for row in found.rows]
+    return total, rows
 
 
-async def _objects(insight: Insight, job: str, text: str) -> list[ObjectWhy]:
-    others = await insight.passed_over(job, Query.of(text), offset=0, limit=_LOOKED_AT)
-    return [ObjectWhy(job, one) for one in others.rows]
+async def _objects(insight: Insight, text: str) -> list[ObjectWhy]:
+    query = Query.of(text)
+    return [
+        ObjectWhy(job, one)
+        for job in insight.jobs()
+        for one in (await insight.passed_over(job, query, offset=0, limit=_LOOKED_AT)).rows
+    ]
+
+
+async def _explained(insight: Insight, rows: Sequence[tuple[str, Row]]) -> list[TargetWhy]:
+    told = [(job, await insight.explanation(job, row.place)) for job, row in rows]
+    return [TargetWhy(job, *found) for job, found in told if found is not None]
+
+
+def _few(objects: Iterable[ObjectWhy]) -> Iterator[ObjectWhy]:
+    """Of those of one job and reason the first few."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for one in objects:
+        of = one.job, one.passed_over.reason
+        seen[of] += 1
+        if seen[of] <= AT_MOST:
+            yield one
 
 
 def _names(row: Row) -> set[str]:
     labels = row.labels or {}
-    return {row.place.address, labels.get(ADDRESS, ""), labels.get("instance", "")}
+    own = [row.discovered.get(name, "").removeprefix("/") for name in SERVICE_LABELS]
+    return {row.place.address, labels.get(ADDRESS, ""), labels.get("instance", ""), *own} - {""}
+
+
+def _called(one: PassedOver) -> set[str]:
+    return {one.name, one.service, one.id} - {""}
 
 
 async def _near(insight: Insight, text: str) -> Sequence[str]:
     """Names of what there is that resemble ``text``."""
     names: dict[str, None] = {}
-    for job in insight.jobs():
-        for row in await _rows(insight, job, ""):
-            services = [value for name in SERVICE_LABELS if (value := row.discovered.get(name))]
-            names.update(dict.fromkeys([*_names(row), *services]))
-        for one in await _objects(insight, job, ""):
-            names.update(dict.fromkeys([one.passed_over.name, one.passed_over.service]))
-    return difflib.get_close_matches(text, filter(None, names), n=5, cutoff=0.5)
+    _, rows = await _rows(insight, "")
+    for _, row in rows:
+        names.update(dict.fromkeys(sorted(_names(row))))
+    for one in await _objects(insight, ""):
+        names.update(dict.fromkeys(sorted(_called(one.passed_over))))
+    return difflib.get_close_matches(text, names, n=5, cutoff=0.5)

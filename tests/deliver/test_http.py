@@ -11,6 +11,7 @@ from yarl import URL
 
 from swarm_sd.deliver.http import HTTPSD, find
 from swarm_sd.deliver.names import job_path, sd_path
+from swarm_sd.insight import Insight
 from swarm_sd.job import Entry, Job
 from swarm_sd.manager import Catalog, Manager
 from swarm_sd.model import TargetGroup
@@ -50,6 +51,7 @@ def job(name, *names, rules=()):
 @asynccontextmanager
 async def serving(*jobs, reload=None, lifecycle=True):
     manager = Manager(pause=0)
+    insight = Insight(manager)
     running = asyncio.create_task(manager.run(jobs))
 
     async def refuse():
@@ -57,8 +59,9 @@ async def serving(*jobs, reload=None, lifecycle=True):
 
     server = Server(
         status=manager.status,
-        metrics=registry(manager.status, Reloads(), lambda: (0, 0)),
+        metrics=registry(manager.status, Reloads(), lambda: (0, 0), lambda: insight.counted),
         reload=reload or refuse,
+        count=insight.counts,
         routes=HTTPSD(manager).routes(),
         lifecycle=lifecycle,
     )

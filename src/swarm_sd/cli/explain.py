@@ -49,16 +49,46 @@ def explain(file: Path, job: str | None, target: str, form: str, timeout: Durati
 def _json(found: Why) -> None:
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    from swarm_sd.reasons import in_words
+
+    told = {
+        "targets": [_target_as_data(one) for one in found.targets],
+        "more": found.more,
+        "passed_over": [
+            {"job": job, **msgspec.to_builtins(one), "meaning": in_words(one.reason)}
+            for job, one in found.objects
+        ],
+        "near": found.near,
+        "jobs": found.jobs,
+        "failures": [dict(zip(("job", "entry", "error"), one, strict=True)) for one in found.failures],
+    }
+    click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2))
+
+
+def _target_as_data(one: TargetWhy) -> dict[str, object]:
+    row, told = one.row, one.explanation
+    return {
+        "job": one.job,
+        "entry": row.entry,
+        "kind": row.kind,
+        "source": row.place.source,
+        "address": row.place.address,
+        "state": told.state,
+        "reason": told.reason,
+        "verdict": told.verdict,
+        "discovered": told.discovered,
+        "rules": told.steps,
+        "labels": told.labels,
+    }
 
 
 def _text(found: Why, target: str) -> None:
     for one in found.targets:
         _target(one)
-    if found.more:
-        click.echo(f"{found.more} more targets match {target!r}: be more exact, or name the --job.")
     for job, thing in found.objects:
         _object(job, thing)
+    if found.more:
+        click.echo(f"{found.more} more match {target!r}: be more exact, or name the --job.")
     if not (found.targets or found.objects):
         _nothing(found, target)
 
@@ -66,7 +96,8 @@ def _text(found: Why, target: str) -> None:
 def _object(job: str, thing: PassedOver) -> None:
     from swarm_sd.reasons import in_words
 
-    places = [f"{what} {name}" for what, name in (("service", thing.service), ("node", thing.node)) if name]
+    of = (("service", thing.service), ("node", thing.node))
+    places = [f"{what} {name}" for what, name in of if name and what != thing.kind]
     where = f" ({', '.join(places)})" if places else ""
     _title(f"{thing.kind} {thing.name or thing.id}", f"no target in job {job}{where}", "yellow")
     click.echo(f"  {thing.reason}: {thing.detail or in_words(thing.reason)}")
@@ -78,7 +109,7 @@ def _object(job: str, thing: PassedOver) -> None:
 def _nothing(found: Why, target: str) -> None:
     click.echo(f"Nothing that was discovered has {target!r} in it.")
     for job in found.jobs:
-        numbers = {**job.states, "objects without a target": sum(job.passed_over.values())}
+        numbers = {**job.states, "without a target": sum(job.passed_over.values())}
         told = ", ".join(f"{number} {what}" for what, number in numbers.items() if number)
         click.echo(f"  job {job.job}: {told or 'nothing at all'}")
     if found.near:
@@ -90,6 +121,10 @@ def _target(one: TargetWhy) -> None:
     colour = {"scraped": "green", "dropped": "yellow"}.get(told.state, "red")
     _title(one.row.place.address, f"{told.state} in job {one.job}", colour)
     click.echo(f"  {told.verdict}")
+    if told.state == "refused":
+        from swarm_sd.reasons import in_words
+
+        click.echo(f"  {in_words(told.reason)}")
     row = one.row
     click.echo(f"  It comes from {row.kind}_sd_configs, entry {row.entry}, group {row.place.source}.")
     click.echo("\n  Labels as discovered:")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -13,6 +13,8 @@ from swarm_sd.scalars import Duration
 
 if TYPE_CHECKING:
     from swarm_sd.config import Config
+
+T = TypeVar("T")
 
 
 class Parsed(click.ParamType[Any]):
@@ -48,8 +50,8 @@ def reader(path: Path | None) -> Callable[[], Config]:
     return own_docker.read if path is None else lambda: load(path)
 
 
-def read_or_end(read: Callable[[], Config]) -> Config:
-    """The configuration; ends the program with its complaints and exit code 2."""
+def read_or_end(read: Callable[[], T]) -> T:
+    """What a configuration is read to; ends the program with its complaints and exit code 2."""
     from swarm_sd.config import ConfigError
 
     try:

@@ -14,6 +14,7 @@ from swarm_sd.cli.flags import fail, load
 from swarm_sd.scalars import Duration
 
 if TYPE_CHECKING:
+    from swarm_sd.job import Job
     from swarm_sd.once import Discovered
 
 
@@ -22,12 +23,17 @@ def discovered(file: Path, job: str | None, timeout: Duration) -> Discovered:
     from swarm_sd.once import discover
 
     log.set_up("error")
+    return asyncio.run(discover(jobs_of(file, job), timeout=float(timeout)))
+
+
+def jobs_of(file: Path, job: str | None) -> list[Job]:
+    """The jobs of a file, or the one of that name; ends the program where the job or the file is wrong."""
     config = load(file)
     jobs = [known for known in config.jobs if job in (None, known.name)]
     if job is not None and not jobs:
         names = ", ".join(known.name for known in config.jobs) or "none"
         fail(1, f"{file}: no job {job!r} with an entry of ours; there are: {names}")
-    return asyncio.run(discover(jobs, timeout=float(timeout)))
+    return jobs
 
 
 def end(found: Discovered) -> None:

@@ -52,6 +52,12 @@ def _listen_address(text: str) -> tuple[str, int]:
     help="Address to listen on; can be given more than once.",
 )
 @click.option(
+    "--web.config.file",
+    "web_config_file",
+    type=FILE,
+    help="TLS, users and limits of what is served, as exporter-toolkit's web configuration file.",
+)
+@click.option(
     "--web.enable-lifecycle/--no-web.enable-lifecycle",
     "lifecycle",
     default=True,
@@ -108,6 +114,7 @@ def serve(
     config_file: Path | None,
     own_docker: bool,
     listen: Sequence[tuple[str, int]],
+    web_config_file: Path | None,
     lifecycle: bool,
     file_sd_directory: Path | None,
     storage_path: Path | None,
@@ -120,12 +127,14 @@ def serve(
     """Discover, and serve the targets by HTTP SD (and file SD)."""
     from swarm_sd.brake import MassLoss
     from swarm_sd.serve import Daemon, Options
+    from swarm_sd.web.config_file import WebConfigFile
 
     if (config_file is None) != own_docker:
         raise click.UsageError("give one of --config.file and --docker")
     log.set_up(level, form)
     read = reader(config_file)
     config = read_or_end(read)
+    web_config = read_or_end(lambda: WebConfigFile(web_config_file)) if web_config_file else None
     if not config.jobs:
         click.echo(f"{config_file}: warning: no entry of ours in it: there is nothing to discover", err=True)
     for folder in filter(None, (file_sd_directory, storage_path)):
@@ -133,11 +142,13 @@ def serve(
     options = Options(
         read=read,
         listen=listen,
+        web_config=web_config,
         lifecycle=lifecycle,
         file_sd_directory=file_sd_directory,
         storage_path=storage_path,
         storage_max_age=float(storage_max_age),
         mass_loss=MassLoss(share=share, hold=float(hold)),
+        shown=_flags(click.get_current_context()),
     )
 
     async def main() -> None:
@@ -147,6 +158,26 @@ def serve(
         asyncio.run(main())
     except OSError as err:
         fail(1, f"swarm-sd: {err.strerror or err}")
+
+
+def _flags(context: click.Context) -> dict[str, str]:
+    """Every flag without its dashes, with the value in force, as Prometheus shows its own."""
+    shown = {}
+    for flag in context.command.params:
+        value = context.params[flag.name or ""]
+        many = isinstance(value, tuple)
+        texts = [_flag(one) for one in (value if many else [value])]
+        shown[flag.opts[0].removeprefix("--")] = ",".join(texts)
+    return shown
+
+
+def _flag(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):  # where to listen
+        host, port = value
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return "" if value is None else str(value)
 
 
 def _writable(folder: Path) -> None:

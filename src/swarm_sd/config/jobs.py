@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from swarm_sd.config import prometheus
+from swarm_sd.config import prometheus, shown
 from swarm_sd.config.complaints import Complaint, ConfigError, Report
 from swarm_sd.config.decode import INVALID, Decoder
 from swarm_sd.config.document import Document, read
@@ -30,11 +32,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration as loaded. ``jobs`` are those with entries of ours, in the order they are written."""
+    """A configuration as loaded. ``jobs`` are those with entries of ours, in the order they are written.
+
+    ``shown`` gives it as YAML with every secret hidden; that may take a while.
+    """
 
     path: Path
     jobs: tuple[Job, ...]
     files: tuple[Path, ...]  # all that were read, the main one first: to be watched
+    shown: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,9 @@ def load_nodes(path: str | os.PathLike[str]) -> Loaded:
     report.raise_if_any()
     jobs = tuple(one.job for one in reader.ours if one.job.sd_configs)
     files = (Path(file), *(Path(one.document.path) for one in reader.included))
-    return Loaded(Config(Path(file), jobs, files), main, tuple(reader.included), tuple(reader.ours))
+    included = [one.document for one in reader.included]
+    config = Config(Path(file), jobs, files, cache(lambda: shown.of_file(main, included, known)))
+    return Loaded(config, main, tuple(reader.included), tuple(reader.ours))
 
 
 def _kinds(file: str) -> MappingType[str, type[SDConfig]]:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
+from swarm_sd.deliver.clients import Clients
 from swarm_sd.deliver.names import job_path, sd_path
 from swarm_sd.job import Entry
 from swarm_sd.manager import Catalog, EntryStatus, Manager
@@ -22,10 +23,11 @@ _JSON = "application/json; charset=utf-8"
 
 
 class HTTPSD:
-    """The lists as the last delivery left them; a request is a look-up."""
+    """The lists as the last delivery left them; a request is a look-up. ``clients`` learns who asks."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, clients: Clients | None = None) -> None:
         self._manager = manager
+        self._clients = Clients() if clients is None else clients
 
     def routes(self) -> list[web.RouteDef]:
         """``/sd`` names what there is; below it are the lists."""
@@ -48,13 +50,28 @@ class HTTPSD:
         """The complete list of a job or an entry; 503 while it is not known, 404 for what is not ours."""
         catalog = self._manager.catalog()
         found = find(catalog, request.raw_path)
+        relabel = _is_true(request.query.get("relabel", ""))
+        answer = await self._list(request, catalog, found, relabel=relabel)
+        self._clients.seen(
+            address=request.remote or "",
+            path=request.raw_path.partition("?")[0],
+            job=found.job if isinstance(found, Entry) else found or "",
+            relabel=relabel,
+            headers=request.headers,
+            status=answer.status,
+        )
+        return answer
+
+    async def _list(
+        self, request: web.Request, catalog: Catalog, found: Entry | str | None, *, relabel: bool
+    ) -> web.Response:
         if found is None and not self._manager.status().deliveries:
             text = "starting: no job is known yet\n"
             return web.Response(status=503, text=text, headers={"Retry-After": "1"})
         if found is None:
             jobs = ", ".join(repr(job) for job in catalog.jobs) or "none"
             return web.Response(status=404, text=f"no such job or entry; the jobs here are: {jobs}\n")
-        if _is_true(request.query.get("relabel", "")):
+        if relabel:
             snapshot = self._manager.relabelled(found)
         else:
             snapshot = catalog.entries[found] if isinstance(found, Entry) else catalog.jobs[found]

@@ -26,6 +26,7 @@ class _Seen:
     state: str = "unknown"
     last_error: str = ""
     last_success: float | None = None
+    latency: float | None = None
     heard: float = float("-inf")  # monotonic: when it answered or failed
     failures: Counter[str] = field(default_factory=Counter)
 
@@ -118,7 +119,7 @@ class Rotation(Generic[H]):
 
         What is asked later can only help: the host cannot tell when the first question has failed.
         """
-        first = asyncio.ensure_future(question(host))
+        first = asyncio.ensure_future(self._timed(host, question))
         asked, asked_at = {first}, time.monotonic()
         times = list(again)
         try:
@@ -128,7 +129,7 @@ class Rotation(Generic[H]):
                 if silence is not None and times:
                     left = times[0] - min(silence(host), time.monotonic() - asked_at)
                 if left is not None and left <= 0:
-                    asked.add(asyncio.ensure_future(question(host)))
+                    asked.add(asyncio.ensure_future(self._timed(host, question)))
                     asked_at = time.monotonic()
                     del times[0]
                     continue
@@ -140,6 +141,14 @@ class Rotation(Generic[H]):
             return first.result()
         finally:
             await _ended(asked)
+
+    async def _timed(self, host: H, question: Callable[[H], Awaitable[T]]) -> T:
+        """The host's answer; notes how long it took."""
+        started = time.monotonic()
+        answer = await question(host)
+        if (seen := self._seen.get(host)) is not None:
+            seen.latency = time.monotonic() - started
+        return answer
 
     def idle(self, seconds: float) -> H | None:
         """The host, not the active one, of which nothing was heard for the longest: ``seconds`` at least."""
@@ -156,7 +165,7 @@ class Rotation(Generic[H]):
     async def probe(self, host: H, question: Callable[[H], Awaitable[T]]) -> T | None:
         """Asks a host only to know how it fares; None where it cannot tell. The active host stays."""
         try:
-            answer = await question(host)
+            answer = await self._timed(host, question)
         except DiscoveryError as err:
             self._failed(host, err.reason, str(err))
             return None
@@ -226,6 +235,7 @@ class Rotation(Generic[H]):
                 active=index == self._active and seen.state == "up",
                 last_error=seen.last_error,
                 last_success=seen.last_success,
+                latency=seen.latency,
                 failures=dict(seen.failures),
             )
             for index, (host, seen) in enumerate(self._seen.items())

@@ -227,6 +227,8 @@ class Consul:
         }
         if not self._may(request):
             headers["X-Consul-Results-Filtered-By-ACLs"] = "true"
+        if "keys" in query and self._may(request):
+            return web.json_response(sorted(self._matching(key, recurse=True)), headers=headers)
         if not found:
             return web.Response(status=404, headers=headers)
         answer = [entry.answer(name) for name, entry in sorted(found.items())]

@@ -5,51 +5,70 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from swarm_sd import __version__
+from swarm_sd.deliver.clients import Clients
+from swarm_sd.insight import JobCounts
 from swarm_sd.manager import EntryStatus, Status
 
 
 class Reloads:
-    """How the last reading of the configuration went."""
+    """How the last reading of the configuration went, and of the web configuration file."""
 
-    def __init__(self) -> None:
+    def __init__(self, web_refused: Callable[[], bool] = lambda: False) -> None:
+        self.web_refused = web_refused
         self.successful = True
         self.succeeded_at = time.time()
         self.failures = 0
+        self.last_at = self.succeeded_at
+        self.last_error = ""
 
     def succeeded(self) -> None:
         """The configuration was read and taken."""
-        self.successful, self.succeeded_at = True, time.time()
+        self.successful, self.last_error = True, ""
+        self.succeeded_at = self.last_at = time.time()
 
-    def failed(self) -> None:
+    def failed(self, why: str = "") -> None:
         """The configuration was refused; the old one stands."""
-        self.successful = False
+        self.successful, self.last_error = False, why
+        self.last_at = time.time()
         self.failures += 1
 
 
 def registry(
-    status: Callable[[], Status], reloads: Reloads, files: Callable[[], tuple[int, int]]
+    status: Callable[[], Status],
+    reloads: Reloads,
+    files: Callable[[], tuple[int, int]],
+    counted: Callable[[], Sequence[JobCounts]],
+    clients: Clients | None = None,
 ) -> CollectorRegistry:
-    """Everything on ``/metrics``. ``files`` gives (files written, failures) of file SD."""
+    """Everything on ``/metrics``. ``files`` gives (files written, failures) of file SD, ``counted`` the jobs
+    as they were counted last; ``clients`` are those of HTTP SD.
+    """
     made = CollectorRegistry()
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     GCCollector(registry=made)
-    made.register(_StatusCollector(status, reloads, files))
+    made.register(_StatusCollector(status, reloads, files, counted, clients or Clients()))
     return made
 
 
 class _StatusCollector(Collector):
     def __init__(
-        self, status: Callable[[], Status], reloads: Reloads, files: Callable[[], tuple[int, int]]
+        self,
+        status: Callable[[], Status],
+        reloads: Reloads,
+        files: Callable[[], tuple[int, int]],
+        counted: Callable[[], Sequence[JobCounts]],
+        clients: Clients,
     ) -> None:
-        self._status, self._reloads, self._files = status, reloads, files
+        self._status, self._reloads, self._files, self._counted = status, reloads, files, counted
+        self._clients = clients
 
     def describe(self) -> list[Metric]:
         return []  # told at collection: there is nothing to ask before the daemon runs
@@ -59,6 +78,8 @@ class _StatusCollector(Collector):
         yield _info()
         yield from self._of_the_daemon(status)
         yield from _of_entries(status.entries)
+        yield self._polling(status)
+        yield from _of_jobs(self._counted())
         # providers that several entries share are counted once, under the first entry
         first = [entry for entry in status.entries if entry.shared_with == entry.entry]
         yield from _of_providers(first)
@@ -82,6 +103,11 @@ class _StatusCollector(Collector):
             "Reloads that were refused; the old configuration stood.",
             self._reloads.failures,
         )
+        yield _gauge(
+            "web_config_last_reload_successful",
+            "Whether the web configuration file and the files it names are in use as they are.",
+            not self._reloads.web_refused(),
+        )
         yield _gauge("ready", "Whether every job is known or restored.", status.ready)
         yield _counter("deliveries", "Changes delivered to HTTP SD and file SD.", status.deliveries)
         yield _counter("delivery_failures", "Deliveries that failed.", status.delivery_failures)
@@ -89,6 +115,12 @@ class _StatusCollector(Collector):
         written, failed = self._files()
         yield _counter("file_writes", "file_sd files written.", written)
         yield _counter("file_write_failures", "file_sd files that could not be written.", failed)
+
+    def _polling(self, status: Status) -> Metric:
+        family = GaugeMetricFamily("swarm_sd_clients", "Clients that poll a list of the job.", labels=["job"])
+        for job, count in self._clients.polling({entry.entry.job for entry in status.entries}).items():
+            family.add_metric([job], count)
+        return family
 
 
 def _info() -> Metric:
@@ -145,6 +177,23 @@ def _of_entries(entries: tuple[EntryStatus, ...]) -> Iterator[Metric]:
         held.add_metric(_labels(status), status.held)
         holds.add_metric(_labels(status), status.holds)
     yield from (known, stale, held, holds)
+
+
+def _of_jobs(counted: Sequence[JobCounts]) -> Iterator[Metric]:
+    scraped = GaugeMetricFamily(
+        "swarm_sd_scraped_targets", "Targets that are left after relabelling.", labels=["job"]
+    )
+    dropped = GaugeMetricFamily(
+        "swarm_sd_dropped_targets",
+        "What was found and is not scraped: dropped by a rule, refused, or an object without a target.",
+        labels=["job", "reason"],
+    )
+    for one in counted:
+        if one.known:
+            scraped.add_metric([one.job], one.states["scraped"])
+            for reason, number in sorted((Counter(one.reasons) + Counter(one.passed_over)).items()):
+                dropped.add_metric([one.job, reason], number)
+    yield from (scraped, dropped)
 
 
 def _of_providers(entries: list[EntryStatus]) -> Iterator[Metric]:

@@ -68,7 +68,7 @@ def containers(
             Odd(NULL_NETWORK, container, name) for name, endpoint in its_networks.items() if endpoint is None
         ]
         group = TargetGroup(source, tuple(targets), container_labels(container, container.names[0]))
-        return Made(group, skipped, () if its_networks else (Odd(NO_NETWORK, container),))
+        return Made(group, skipped, () if its_networks else (Odd(NO_NETWORK, container, _shared(container)),))
 
     named = (
         (f"container/{one.id}", (one, network_owner(one, by_id).network_settings.networks or {}))
@@ -76,6 +76,12 @@ def containers(
     )
     context = (port, host_networking_host, match_first_network, known)
     return mapped(named, make, memo=memo, context=context, known_networks=networks is not None)
+
+
+def _shared(container: Container) -> str:
+    """Why a container has no network where it has another one's."""
+    mode = container.host_config.network_mode
+    return "it shares the network of a container that is not listed" if mode.startswith("container:") else ""
 
 
 def _chosen(networks: Networks, first_only: bool) -> list[EndpointSettings]:

@@ -142,6 +142,10 @@ class _Engine(ClusterPoller):
         odd = self._lists.skipped(self._wanted[0]) if self._lists is not None else {}
         return {**self._mapped.skipped, **odd}
 
+    def untargeted(self) -> Mapping[str, int]:
+        """Containers of the last answer without a network."""
+        return self._mapped.untargeted
+
     def passed_over(self) -> Sequence[PassedOver]:
         """The containers of the last answer that have no target, or not all that they might have."""
         return [replace(one, node=str(self._host)) for one in passed_over(self._mapped.odd)]

@@ -14,12 +14,16 @@ SERVICE_ID: Final = "com.docker.swarm.service.id"
 
 @dataclass(slots=True)
 class Changes:
-    """What may be another than in the lists that stand. ``everything``: one cannot tell what."""
+    """What may be another than in the lists that stand. ``everything``: one cannot tell what.
+
+    ``told``: whether an event told of it.
+    """
 
     services: set[str] = field(default_factory=set)
     nodes: set[str] = field(default_factory=set)
     networks: bool = False
     everything: bool = False
+    told: bool = field(default=False, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.services or self.nodes or self.networks or self.everything)
@@ -37,6 +41,9 @@ class Changes:
             self.services.add(service)
         elif event.type not in ("container", "secret", "config", "image", "volume", "daemon", "plugin"):
             self.everything = True  # broken, or of a kind that is not known yet
+        else:
+            return
+        self.told = True
 
     def add(self, other: Changes) -> None:
         """Adds ``other``."""
@@ -44,6 +51,7 @@ class Changes:
         self.nodes |= other.nodes
         self.networks |= other.networks
         self.everything |= other.everything
+        self.told |= other.told
 
 
 def takes_away(event: Event) -> bool:

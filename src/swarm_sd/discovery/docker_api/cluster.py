@@ -99,6 +99,7 @@ class Cluster:
         self._began = float("-inf")  # monotonic: the start of the last fetch
         self._took = 0.0  # seconds, the last one that succeeded
         self._good = float("-inf")  # monotonic: the start of that one
+        self.confirmed = 0.0  # the same in seconds since the epoch, and good for those who only look
         self._parts = Changes()  # what was asked for while a fetch goes on
         self._versions: dict[str, tuple[int, Host]] = {}  # object -> version, as last seen, and who told it
         self._readers: dict[Asked, ListReader[Any]] = {}
@@ -203,6 +204,10 @@ class Cluster:
             lists = await self._everything()  # that fetch had begun before these were wanted
         return lists
 
+    def standing(self) -> Lists | None:
+        """The lists that stand, however old they are; None before the first."""
+        return self._last
+
     def _has(self, wanted: Sequence[Wanted]) -> bool:
         return self._last is not None and all(self._last.has(one) for one in wanted)
 
@@ -234,6 +239,7 @@ class Cluster:
 
     async def ask_for(self, changes: Changes) -> Collection[str]:
         """Fetches what may have changed; the services whose tasks did."""
+        prompt = self._prompt()
         if (self._last is None or self._error is not None) and self._fetching is not None:
             await asyncio.wait([self._fetching])  # its lists may be older than what the changes are about
         async with self._asking:
@@ -242,7 +248,7 @@ class Cluster:
                 return ()  # there is nothing yet that it could be a part of
             self._last, asked = await self._part(before, changes)
             self._parts.add(asked)
-        self._tell([one for one in self._wants() if self._differs(one, before)])
+        self._tell([one for one in self._wants() if self._differs(one, before)], prompt)
         return changed_services(before, self._last)
 
     async def _part(self, last: Lists, changes: Changes) -> tuple[Lists, Changes]:
@@ -279,9 +285,12 @@ class Cluster:
         now = self._last
         return now is not None and now.has(wanted) and not now.same_as(before, (wanted,))
 
-    def _tell(self, changed: Sequence[Wanted]) -> None:
-        if self._watch is not None:
-            self.prompt = self._watch.prompt
+    def _prompt(self) -> Prompt:
+        """What led to the question that begins now; others may begin before it is answered."""
+        return self._watch.prompt if self._watch is not None else "poll"
+
+    def _tell(self, changed: Sequence[Wanted], prompt: Prompt) -> None:
+        self.prompt = prompt
         for wanting in self._wanting.values():
             if wanting.changed is not None and any(one in changed for one in wanting.wanted):
                 wanting.changed()
@@ -307,6 +316,7 @@ class Cluster:
                 # what happens from the beginning of the stream on is told: then the list, and not twice
                 await self._watch.events.tried(_STREAM_FIRST)
             self._watch.begins()
+        prompt = self._prompt()
         began = self._began = time.monotonic()
         self._parts = Changes()
         try:
@@ -317,7 +327,7 @@ class Cluster:
             if self._watch is not None:
                 self._watch.failed()
             if first:
-                self._tell(self._wants())
+                self._tell(self._wants(), prompt)
             raise
         self._took = time.monotonic() - began
         async with self._asking:
@@ -326,9 +336,10 @@ class Cluster:
                 lists = kept(lists, before, self._parts)
             self._last, self._error = lists, None
             self._good = began
+            self.confirmed = time.time() - (time.monotonic() - began)
             await self._compare(before, lists)
         if before is not None:  # the first lists are for those who asked for them
-            self._tell([one for one in self._wants() if failed or self._differs(one, before)])
+            self._tell([one for one in self._wants() if failed or self._differs(one, before)], prompt)
         return lists
 
     async def _round(self) -> Lists:

@@ -44,7 +44,9 @@ def _task(odd: Odd, task: Task, service: Service | None, node: Node | None) -> P
 
 def _state(reason: str, task: Task, node: Node | None) -> str:
     if reason == NOT_RUNNING:
-        return f"it is {task.status.state}, and to be {task.desired_state}"
+        ill = node is not None and node.status.state not in ("ready", "")
+        where = f", on a node that is {node.status.state}" if node is not None and ill else ""
+        return f"it is {task.status.state}, and to be {task.desired_state}{where}"
     if reason == NODE_NOT_READY:
         return "its node is not listed" if node is None else f"its node is {node.status.state or 'unknown'}"
     return ""

@@ -101,7 +101,7 @@ class Watch:
         self._doubted = False  # the stream missed something, and has told nothing since
         self._refused = 0  # parts that failed in a row
         self._new_stream = True  # what a stream could not tell of is no fault of it
-        self.prompt: Prompt = "start"  # what made it ask last
+        self.prompt: Prompt = "start"  # what made it begin to ask last
         self.missed = 0
         self.events: Events | None = None
 
@@ -114,7 +114,7 @@ class Watch:
 
     def heard_of_anything(self, event: Event) -> None:
         """Takes an event where only the whole list helps, as with the containers of one engine."""
-        self._changes.everything = True
+        self._changes.everything = self._changes.told = True
         # an event of a network is about the container that came or went, too
         self._note(event, event.id, event.attributes.get("container", ""))
 
@@ -142,10 +142,17 @@ class Watch:
     def begins(self) -> None:
         """Takes it that a fetch of every list begins: it answers all that is known to have changed so far."""
         self._taken, self._changes = self._changes, Changes()
+        self.prompt = self._why(self._taken)
 
     def failed(self) -> None:
         """Takes it that it failed."""
         self._changes.everything = True
+        self._changes.told |= self._taken.told
+
+    def _why(self, changes: Changes) -> Prompt:
+        if changes.told:
+            return "event"
+        return "follow-up" if self._since else "poll"
 
     def refreshed(self, services: Collection[str], objects: Iterable[str]) -> None:
         """Takes what it found changed: services with such tasks, and the IDs of other objects."""
@@ -169,7 +176,6 @@ class Watch:
         try:
             while True:
                 await self._wait()
-                self.prompt = "event" if self._changes else "follow-up" if self._since else "poll"
                 if self._next()[1]:
                     # a large one takes seconds: what changes meanwhile is asked for beside it
                     self._refreshing = asyncio.create_task(self._guarded(self._cluster.refresh()))
@@ -248,9 +254,14 @@ class Watch:
     async def _ask(self) -> None:
         changes, self._changes = self._changes, Changes()  # the cursor, before the list
         wanted = Changes({*changes.services, *self._since}, changes.nodes, changes.networks)
+        self.prompt = self._why(changes)
         started = time.monotonic()
         self._refused += 1  # until it is answered
-        changed = await self._cluster.ask_for(wanted)
+        try:
+            changed = await self._cluster.ask_for(wanted)
+        except Exception:
+            self._changes.told |= changes.told
+            raise
         self._refused = 0
         self._asked_at = time.monotonic()
         self._took = self._asked_at - started

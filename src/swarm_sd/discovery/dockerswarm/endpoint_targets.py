@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from swarm_sd.discovery.docker_api.targets import NOT_LABELLED, Odd, filled
+from swarm_sd.discovery.docker_api.targets import NO_SHARED_NETWORK, NOT_LABELLED, Odd, filled
 from swarm_sd.discovery.docker_api.wire import Node, Service, Task
 from swarm_sd.discovery.dockerswarm.addresses import (
     NOT_ATTACHED,
@@ -177,7 +177,15 @@ class TaskTargets:
             for port, called in self._ports(endpoint)
         }
         self.skipped += [Odd(reason, task) for reason in {*found.odd}]
-        self.untargeted += [Odd(reason, task, found.told()) for reason in reasons - {"", *found.odd}]
+        self.untargeted += [
+            Odd(reason, task, self._told(reason, found)) for reason in reasons - {"", *found.odd}
+        ]
+
+    def _told(self, reason: str, found: Ways) -> str:
+        """The ways to a task that has no target, and where nothing is shared what the entry wants."""
+        wanted = self._around.options.networks
+        shared = f"; the entry wants {', '.join(wanted or ()) or 'none'}"
+        return found.told() + (shared if reason == NO_SHARED_NETWORK else "")
 
     def _ports(self, endpoint: Endpoint) -> Sequence[tuple[int, str]]:
         """(port that the task listens on, the endpoint's name) of all that an endpoint stands for."""

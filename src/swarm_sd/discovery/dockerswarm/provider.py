@@ -23,9 +23,10 @@ from swarm_sd.discovery.dockerswarm.instances import Preset
 from swarm_sd.discovery.dockerswarm.nodes import nodes
 from swarm_sd.discovery.dockerswarm.own_networks import AUTO, OwnNetworks, own_container
 from swarm_sd.discovery.dockerswarm.services import services
+from swarm_sd.discovery.dockerswarm.state import state_of
 from swarm_sd.discovery.dockerswarm.tasks import TasksMemo, tasks
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import PassedOver, TargetProvider, Up
+from swarm_sd.provider import ClusterState, PassedOver, TargetProvider, Up
 from swarm_sd.scalars import OneOrMore
 
 log = structlog.stdlib.get_logger("discovery")
@@ -206,6 +207,19 @@ class DockerSwarmProvider(ClusterPoller):
         odd = self._lists.skipped(self._first) if self._lists is not None else {}
         untargeted = self._mapped.untargeted if self._config.role == "endpoints" else {}
         return Counter(self._mapped.skipped) + Counter(untargeted) + Counter(odd)
+
+    def untargeted(self) -> Mapping[str, int]:
+        """Objects of the last answer without a target; those of role endpoints are counted as skipped."""
+        return {} if self._config.role == "endpoints" else self._mapped.untargeted
+
+    def cluster_state(self) -> ClusterState | None:
+        """What stands of the swarm, called by the host that is first in the configuration."""
+        cluster = self._cluster
+        lists = cluster.standing() if cluster is not None else None
+        if cluster is None or lists is None:
+            return None
+        told = state_of(cluster)
+        return ClusterState(str(self._hosts[0]), cluster, cluster.confirmed, lambda: told.families(lists))
 
     def passed_over(self) -> Sequence[PassedOver]:
         """The objects of the last answer that have no target, or not all that they might have."""

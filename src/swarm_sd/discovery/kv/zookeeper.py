@@ -65,6 +65,12 @@ class ZooKeeper:
         found = await session.ask("get", path)
         return None if found is None else _text(found[0])
 
+    async def children(self, path: str) -> list[str] | None:
+        """What is right below any path; None where nothing is at it. DiscoveryError."""
+        session = await self._connected()
+        names: list[str] | None = await self._within(session.ask("get_children", path))
+        return names
+
     async def watch(self, changed: Changed) -> None:
         """Watches the names of the nodes and the value of the leader. Heartbeats change neither."""
         await keep_on(str(self._discovery), lambda: self._watch(changed), changed)

@@ -11,13 +11,13 @@ from swarm_sd.discovery.docker_api.listed import Listed, ListReader
 from swarm_sd.discovery.docker_api.passed_over import passed_over
 from swarm_sd.discovery.docker_api.targets import Mapped, Memo
 from swarm_sd.discovery.http_client import HTTPClientConfig
-from swarm_sd.discovery.swarm import targets
+from swarm_sd.discovery.swarm import state, targets
 from swarm_sd.discovery.swarm.containers import Container, ContainersMemo, Place, containers, node_and_name
 from swarm_sd.discovery.swarm.hints import Hints, changes_containers
 from swarm_sd.discovery.swarm.info import Info, Node, Reader, trusted
 from swarm_sd.discovery.swarm.inspection import Inspector, by_name
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import EventsStatus, HostStatus, PassedOver, Poller, Up
+from swarm_sd.provider import ClusterState, EventsStatus, HostStatus, PassedOver, Poller, Up
 
 MAX_BYTES = 512 * 1024 * 1024
 """The largest answer taken; 100,000 containers are about 100 MB."""
@@ -44,6 +44,7 @@ class SwarmContainersProvider(Poller):
         timeout: float = 10,
     ) -> None:
         super().__init__("swarm containers " + ",".join(masters), interval)
+        self._masters = masters
         self._port = port
         self._scheme = scheme
         self._api = DockerAPI(masters, config, timeout=timeout, max_bytes=MAX_BYTES)
@@ -51,6 +52,7 @@ class SwarmContainersProvider(Poller):
         self._reader = Reader()
         self._list_reader = ListReader(Container)
         self._inspector = Inspector()
+        self._body: bytes | bytearray = b""  # the last good /info
         self._known: dict[str, Node] = {}  # by address: nodes as they were when last reached
         self._memo: ContainersMemo = Memo()
         self._mapped = Mapped((), {}, {})
@@ -70,12 +72,13 @@ class SwarmContainersProvider(Poller):
     async def list(self) -> Sequence[TargetGroup]:
         """The groups of the containers that run, and those that stood on nodes nobody can tell of."""
         async with self._hints.listing():
-            _, (info, listed) = await self._api.ask(self._question)
+            _, (info, body, listed) = await self._api.ask(self._question)
             seen = (info, listed, self._inspector.learned)
             if not self._seen or any(one is not other for one, other in zip(seen, self._seen, strict=True)):
                 large = len(listed) >= ON_THE_LOOP
                 await asyncio.to_thread(self._map, info, listed) if large else self._map(info, listed)
                 self._seen = seen
+            self._body = body
         return tuple(self._groups.values())
 
     def _map(self, info: Info, listed: Listed[Container]) -> None:
@@ -93,15 +96,15 @@ class SwarmContainersProvider(Poller):
         groups = {group.source: group for group in self._mapped.groups}
         self._groups = {**self._unheard(info), **groups}
 
-    async def _question(self, _host: Host, get: Get) -> tuple[Info, Listed[Container]]:
-        info = await get("/info", self._read)
+    async def _question(self, _host: Host, get: Get) -> tuple[Info, bytes | bytearray, Listed[Container]]:
+        info, body = await get("/info", self._read)
         # all=1: without it managers from v1.1.0 on leave out what is on a node that they have lost
         listed = await get("/containers/json?all=1", self._list_reader)
         await self._inspector.learn(get, targets.with_memory(info, self._known), listed)
-        return info, listed
+        return info, body, listed
 
-    def _read(self, body: bytes | bytearray) -> Info:
-        return trusted(self._reader(body))
+    def _read(self, body: bytes | bytearray) -> tuple[Info, bytes | bytearray]:
+        return trusted(self._reader(body)), body
 
     def _unheard(self, info: Info) -> dict[str, TargetGroup]:
         """What stood on nodes that the master has not reached itself: it lists no container of them."""
@@ -118,6 +121,19 @@ class SwarmContainersProvider(Poller):
         """Closes the connections to the masters."""
         await self._hints.stop()
         await self._api.close()
+
+    def untargeted(self) -> Mapping[str, int]:
+        """Containers of the last answer without an address."""
+        return self._mapped.untargeted
+
+    def cluster_state(self) -> ClusterState | None:
+        """What the last good /info tells, called by the master that is first in the configuration."""
+        if self._last_success is None:
+            return None
+        body, known = self._body, self._known
+        return ClusterState(
+            str(self._masters[0]), self, self._last_success, lambda: state.told(body, known, {})
+        )
 
     def passed_over(self) -> Sequence[PassedOver]:
         """The containers of the last answer that run and have no target."""

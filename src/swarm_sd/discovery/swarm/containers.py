@@ -26,7 +26,8 @@ from swarm_sd.model import ADDRESS, SCHEME, Labels, TargetGroup, join_host_port
 UNKNOWN_NODE: Final = "unknown_node"
 """The reason for a container whose node cannot be told (yet)."""
 
-_NODE_DOWN = ("Host Down", "Pending")  # v0.1 and v0.2 say Pending
+NODE_DOWN = ("Host Down", "Pending")  # v0.1 and v0.2 say Pending
+_WITHOUT_ADDRESS = "it has no address in a network, and publishes no port of its own on its node"
 _UP = ("Up", "Restarting")
 _UP_STATES = ("running", "paused", "restarting")
 
@@ -79,7 +80,7 @@ def is_up(container: Container, stood: Collection[str]) -> bool:
     On a node that is down the words say only that: it runs if that was its last state, and where the release
     tells no state, if it did last time. On other nodes the words are right, and the state may be old.
     """
-    if container.status in _NODE_DOWN:
+    if container.status in NODE_DOWN:
         return container.state in _UP_STATES if container.state else source(container) in stood
     return container.status.startswith(_UP)
 
@@ -110,9 +111,8 @@ def containers(
         labels = {ROLE: "container", **container_labels(container, container.names[0]), **place.labels}
         if scheme:
             labels[SCHEME] = scheme
-        return Made(
-            TargetGroup(source, targets, labels), (), () if targets else (Odd(NO_ADDRESS, container),)
-        )
+        untargeted = () if targets else (Odd(NO_ADDRESS, container, _WITHOUT_ADDRESS),)
+        return Made(TargetGroup(source, targets, labels), (), untargeted)
 
     items = ((source(one), _item(one, by_id, place)) for one in everyone if is_up(one, stood))
     return mapped(items, make, memo=memo, context=(port, scheme), known_networks=True)

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from swarm_sd.discovery.docker_api.host import Host
@@ -22,7 +23,18 @@ from swarm_sd.discovery.swarm.registered import (
 )
 from swarm_sd.discovery.swarm.registry import Registry
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import Gauge, ProviderStatus, Up, together
+from swarm_sd.provider import (
+    Choosy,
+    ClusterState,
+    Gauge,
+    PassedOver,
+    Prompt,
+    Prompted,
+    ProviderStatus,
+    Stateful,
+    Up,
+    together,
+)
 
 FIRST_WAIT = 2.0
 """Seconds for which the first list of nodes waits for a master, so that it has their labels already."""
@@ -62,6 +74,7 @@ class Discovered(ABC):
         self._task: asyncio.Task[None] | None = None
         self._before = ProviderStatus()  # what was counted of those who asked before
         self._recalled: Sequence[TargetGroup] = ()
+        self._teller: object = registry  # who told last
 
     def recall(self, groups: Sequence[TargetGroup], /) -> None:
         """The groups of an earlier life."""
@@ -77,6 +90,7 @@ class Discovered(ABC):
             tasks.create_task(self._registry.run(self._listed))
 
     def _listed(self, _: Sequence[TargetGroup], /) -> None:
+        self._teller = self._registry
         registered = self._registry.registered
         # between two leaders there is none: a primary that died is to be seen as one that is down
         leader = (registered.leader if registered is not None else None) or self._leader
@@ -93,7 +107,11 @@ class Discovered(ABC):
             self._task.cancel()
         self._asking = self._ask(masters)
         self._asking.recall(self._standing())
-        self._task = self._tasks.create_task(self._asking.run(self._told))
+        self._task = self._tasks.create_task(self._asking.run(partial(self._told_by, self._asking)))
+
+    def _told_by(self, asking: Asking, groups: Sequence[TargetGroup], /) -> None:
+        self._teller = asking
+        self._told(groups)
 
     def _standing(self) -> Sequence[TargetGroup]:
         return self._recalled
@@ -110,6 +128,19 @@ class Discovered(ABC):
         """Whether the masters' last word is of now."""
         status = self._asking.status() if self._asking is not None else ProviderStatus()
         return status.last_success is not None and not status.last_error
+
+    def prompt(self) -> Prompt:
+        """What made the one look that told last."""
+        return self._teller.prompt() if isinstance(self._teller, Prompted) else "poll"
+
+    def passed_over(self) -> Sequence[PassedOver]:
+        """What those who asked the masters made no target of."""
+        return self._asking.passed_over() if isinstance(self._asking, Choosy) else ()
+
+    def cluster_state(self) -> ClusterState | None:
+        """What masters tell. Where they change, as the leader does, it is called by the discovery's URL."""
+        told = self._asking.cluster_state() if isinstance(self._asking, Stateful) else None
+        return told if told is None or self._masters else replace(told, cluster=str(self._registry.discovery))
 
     def status(self) -> ProviderStatus:
         """How the registry and the masters fare."""

@@ -39,11 +39,13 @@ class _Node(msgspec.Struct):
     labels: dict[str, str] | None = msgspec.field(default=None, name="Labels")
 
 
-class _Details(msgspec.Struct):
+class Details(msgspec.Struct):
+    """What is read of ``/containers/<ID>/json``."""
+
     node: _Node = msgspec.field(default_factory=_Node, name="Node")
 
 
-_decode = msgspec.json.Decoder(_Details).decode
+_decode = msgspec.json.Decoder(Details).decode
 _ID = re.compile(r"[0-9A-Za-z]{1,128}")
 
 

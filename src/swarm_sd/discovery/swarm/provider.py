@@ -13,14 +13,14 @@ from swarm_sd.discovery.docker_api.host import Host
 from swarm_sd.discovery.http_client import HTTPClientConfig
 from swarm_sd.discovery.kv import stores
 from swarm_sd.discovery.kv.locator import STORES, Discovery, DiscoveryOpts
-from swarm_sd.discovery.swarm import targets
+from swarm_sd.discovery.swarm import state, targets
 from swarm_sd.discovery.swarm.container_provider import SwarmContainersProvider
 from swarm_sd.discovery.swarm.discovered import DiscoveredContainers, DiscoveredNodes
 from swarm_sd.discovery.swarm.hints import Hints, changes_nodes
 from swarm_sd.discovery.swarm.info import Info, Node, Reader, parse_info, trusted
 from swarm_sd.discovery.swarm.registry import Registry
 from swarm_sd.model import TargetGroup
-from swarm_sd.provider import EventsStatus, HostStatus, Poller, TargetProvider, Up
+from swarm_sd.provider import ClusterState, EventsStatus, HostStatus, Poller, TargetProvider, Up
 from swarm_sd.scalars import Interval, Port
 
 PROBE_AFTER, PROBE_WAIT = 30.0, 1.0
@@ -142,7 +142,8 @@ class SwarmProvider(Poller):
         self._memo: targets.Memo = {}
         self._probes: set[asyncio.Task[None]] = set()
         self._reader = Reader()
-        self._info: Info | None = None  # of the last good answer, and the group made of it
+        self._body: bytes | bytearray = b""  # the last good answer
+        self._info: Info | None = None  # of that, and the group made of it
         self._group = TargetGroup(targets.NODES)
 
     def sources(self) -> frozenset[str]:
@@ -165,7 +166,7 @@ class SwarmProvider(Poller):
     async def list(self) -> Sequence[TargetGroup]:
         """The masters with their roles, and the nodes."""
         async with self._hints.listing():
-            answered, info = await self._api.get("/info", self._read)
+            answered, (info, self._body) = await self._api.get("/info", self._read)
             self._roles = targets.master_roles(info, answered, self._config.masters, self._roles)
             await self._look_after_the_others()
             if info is not self._info:
@@ -196,8 +197,8 @@ class SwarmProvider(Poller):
             if self._info is not None:
                 self.hint()
 
-    def _read(self, body: bytes | bytearray) -> Info:
-        return trusted(self._reader(body))
+    def _read(self, body: bytes | bytearray) -> tuple[Info, bytes | bytearray]:
+        return trusted(self._reader(body)), body
 
     def _checked(self, body: bytes | bytearray) -> Info:
         return trusted(parse_info(body))
@@ -225,6 +226,15 @@ class SwarmProvider(Poller):
             probe.cancel()
         await asyncio.gather(*self._probes, return_exceptions=True)
         await self._api.close()
+
+    def cluster_state(self) -> ClusterState | None:
+        """What the last good answer tells, called by the master that is first in the configuration."""
+        if self._last_success is None:
+            return None
+        body, known, roles = self._body, self._known, self._roles
+        return ClusterState(
+            str(self._config.masters[0]), self, self._last_success, lambda: state.told(body, known, roles)
+        )
 
     def skipped(self) -> Mapping[str, int]:
         """Rows of the last answer that could not be understood."""
