@@ -13,6 +13,7 @@ QUESTIONS = (
     "relabelling",
     "daemon",
     "serving",
+    "page",
     "swarm_mode",
     "growth",
     "freshness",

@@ -311,7 +311,7 @@ def test_the_reasons_of_failures_are_those_described():
         r'errno\.\w+: "(\w+)"',
         r'^ +return "(\w+)" if (?:err\.|refused)',
         r'_failed\(\w+, "(\w+)"',
-        r'^    \("[^"]+", "(\w+)"\),$',  # what engines say, and the reason that it is
+        r'^    \("[^"]+ [^"]+", "(\w+)"\),$',  # what engines say, and the reason that it is
     )
     of_http = [text for path, text in SOURCES.items() if path.is_relative_to(SOURCE / "discovery")]
     raised = {word for text in of_http for one in patterns for word in re.findall(one, text, re.MULTILINE)}

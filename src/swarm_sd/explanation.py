@@ -116,11 +116,24 @@ def _verdict(done: Populated, steps: Sequence[RuleStep]) -> str:
     if done.labels is not None:
         address = done.labels[ADDRESS]
         nowhere = ", which names no host: nothing answers there" if address.startswith(":") else ""
-        return f"It is scraped at {address}{nowhere}."
+        return f"It is scraped at {address}{nowhere}{_by_whom(done.discovered, steps)}."
     if done.error:
         return f"Prometheus refuses it after relabelling: {done.error}{_to_blame(done, steps)}."
     last = steps[-1]
     return f"{_named(last)} {last.text}{_made_by(last, steps)}."
+
+
+def _by_whom(discovered: Labels, steps: Sequence[RuleStep]) -> str:
+    """The last rule that changed the address."""
+    makers = [step for step in steps if ADDRESS in step.changed]
+    if not makers:
+        return ""
+    return f"; {_as_subject(makers[-1])} made that of {discovered.get(ADDRESS) or 'no address'}"
+
+
+def _as_subject(step: RuleStep) -> str:
+    named = _named(step)
+    return named[0].lower() + named[1:]
 
 
 def _named(step: RuleStep) -> str:
@@ -133,21 +146,24 @@ def _to_blame(done: Populated, steps: Sequence[RuleStep]) -> str:
         names = [name for name in _LOOKED_AT.get(done.refused, ()) if name in step.changed]
         if names:
             changes = "; ".join(_change(name, *step.changed[name]) for name in names)
-            named = _named(step)
-            return f"; {named[0].lower()}{named[1:]} did that: {changes}"
+            return f"; {_as_subject(step)} did that: {changes}"
     return ""
 
 
 def _made_by(step: RuleStep, steps: Sequence[RuleStep]) -> str:
-    """Which rules made the labels that the last one looked at."""
+    """Which rules made the labels that the last one looked at, or would have."""
     names = (*_texts(step.rule.get("source_labels")), *_texts(step.rule.get("target_label")))
-    by = {name: one for one in steps for name in one.changed}
-    made = [
-        f"rule {by[name].number} ({by[name].rule['action']}) set {name}"
-        for name in dict.fromkeys(names)
-        if name in by
-    ]
-    return "; " + ", ".join(made) if made else ""
+    told = []
+    for name in dict.fromkeys(names):
+        for other in reversed(steps[:-1]):
+            rule = f"rule {other.number} ({other.rule['action']})"
+            if name in other.changed:
+                told.append(f"{rule} set {name}")
+                break
+            if other.matched is False and other.rule.get("target_label") == name:
+                told.append(f"{rule} would have set {name}, but does not match")
+                break
+    return "; " + ", ".join(told) if told else ""
 
 
 def _texts(value: object) -> Sequence[str]:

@@ -260,9 +260,6 @@ async def test_the_index_names_every_list():
         await get(request, job_path("a/b"))
         _, body = await get(request, "/sd")
         assert json.loads(body) == [{"job": "a/b", "url": "/sd/a%2Fb", "entries": ["/sd/a%2Fb/0"]}]
-        async with request("/") as answer:
-            assert answer.status == 200
-            assert "a/b" in await answer.text()
 
 
 async def test_health_readiness_and_reload_have_prometheus_words_and_codes():

@@ -366,3 +366,17 @@ async def test_what_it_answered_before_does_not_hide_that_it_is_silent_now():
         await api.ask(question)
         await api.close()
         assert (manager.count("/info"), manager.count("/version")) == (2, 2)
+
+
+async def test_a_host_tells_how_long_its_last_good_answer_took():
+    async def question(host):
+        if host == "a":
+            raise refused(host)
+        await asyncio.sleep(0.02)
+        return 1
+
+    rotation = Rotation(["a", "b", "c"])
+    await rotation.ask(question)
+    a, b, c = rotation.status()
+    assert (a.latency, c.latency) == (None, None)
+    assert 0.01 < b.latency < 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from swarm_sd.discovery.docker_api.client import DockerAPI, Get
 from swarm_sd.discovery.docker_api.host import Host
@@ -59,6 +60,7 @@ class SwarmContainersProvider(Poller):
         self._odd: Mapping[str, int] = {}
         self._groups: dict[str, TargetGroup] = {}  # by source: what stands
         self._seen: tuple[object, ...] = ()  # what that was made of
+        self._listed: Sequence[Container] = ()
 
     def recall(self, groups: Sequence[TargetGroup], /) -> None:
         """The groups of an earlier life: containers on nodes that the master has not reached stay."""
@@ -77,7 +79,7 @@ class SwarmContainersProvider(Poller):
             if not self._seen or any(one is not other for one, other in zip(seen, self._seen, strict=True)):
                 large = len(listed) >= ON_THE_LOOP
                 await asyncio.to_thread(self._map, info, listed) if large else self._map(info, listed)
-                self._seen = seen
+                self._seen, self._listed = seen, listed
             self._body = body
         return tuple(self._groups.values())
 
@@ -137,7 +139,9 @@ class SwarmContainersProvider(Poller):
 
     def passed_over(self) -> Sequence[PassedOver]:
         """The containers of the last answer that run and have no target."""
-        return passed_over(self._mapped.odd)
+        named = ((one.id, node_and_name(one)) for one in self._listed)
+        nodes = {id_: found[0] for id_, found in named if found}
+        return [replace(one, node=nodes.get(one.id, "")) for one in passed_over(self._mapped.odd)]
 
     def skipped(self) -> Mapping[str, int]:
         """Rows and containers of the last answers that could not be used."""
