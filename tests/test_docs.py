@@ -338,13 +338,6 @@ def test_the_messages_of_the_log_are_those_described():
     assert {message for cell in table for message in re.findall(r"`([^`]+)`", cell)} == logged
 
 
-@pytest.mark.e2e
-def test_the_alerts_are_rules_that_prometheus_takes(tmp_path):
-    (block,) = [one for one in blocks() if one.language == "yaml" and one.body.startswith("groups:")]
-    (tmp_path / "alerts.yml").write_text(block.body)
-    subprocess.run([needs("promtool"), "check", "rules", tmp_path / "alerts.yml"], check=True)
-
-
 # -- labels ---------------------------------------------------------------------------------------------
 
 

@@ -438,6 +438,7 @@ async def test_a_handshake_has_a_time_limit(pems, monkeypatch):
         (f"{TLS}basic_auth_users: {{a: {hashed('1')}}}\n", None),
         (CLIENTS, None),
     ],
+    ids=["no file", "empty", "TLS", "users", "both", "client certificates"],  # hashes differ with each run
 )
 async def test_what_others_can_reach_without_protection_is_told_once(pems, text, without):
     with capture_logs() as told:

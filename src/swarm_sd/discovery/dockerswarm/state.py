@@ -30,14 +30,17 @@ class SwarmState:
         ]
         if tasks is None:
             return families + self._tasks(services, lambda: service_metrics.without_tasks(_merged(services)))
-        families += self._tasks([*services, tasks], lambda: self._of_tasks(services, tasks))
+        families += self._tasks([*nodes, *services, tasks], lambda: self._of_tasks(nodes, services, tasks))
         return families + self._reserved(
             [*nodes, *services, tasks], lambda: _of_reservations(nodes, services, tasks)
         )
 
-    def _of_tasks(self, services: Sequence[Listed[Any]], tasks: Listed[Any]) -> list[Family]:
+    def _of_tasks(
+        self, nodes: Sequence[Listed[Any]], services: Sequence[Listed[Any]], tasks: Listed[Any]
+    ) -> list[Family]:
         known, groups = _merged(services), by_service(tasks)
-        counts = {name: counted(service, groups.get(name, ())) for name, service in known.items()}
+        down = {name for name, node in _merged(nodes).items() if node.status.state == "down"}
+        counts = {name: counted(service, groups.get(name, ()), down) for name, service in known.items()}
         return service_metrics.of_tasks(known, counts, self._restarts.look(known, groups))
 
 

@@ -1,13 +1,14 @@
 """The tasks of a swarm's services, counted; and which of them took another's place since the last look.
 
 Source: what counts as desired, running and completed is as in ListServiceStatuses of moby/swarmkit
-(manager/controlapi/service.go), which is what ``docker service ls`` shows.
+(manager/controlapi/service.go), which is what ``docker service ls`` shows; but a task on a node that is down
+does not run, though its last word was that it does, and though Docker counts it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from swarm_sd.discovery.docker_api.wire import Resources, Service, Task
@@ -25,8 +26,11 @@ class Counted(NamedTuple):
     completed: int | None
 
 
-def counted(service: Service, tasks: Sequence[Task]) -> Counted:
-    """What ``docker service ls`` counts, and the tasks by state, those of earlier runs of a job included."""
+def counted(service: Service, tasks: Sequence[Task], down: Collection[str] = ()) -> Counted:
+    """What ``docker service ls`` counts, and the tasks by state, those of earlier runs of a job included.
+
+    ``down``: the IDs of the nodes that are, whose tasks do not run.
+    """
     listed = [task.status.state for task in tasks]
     states = {state: listed.count(state) for state in set(listed)}
     completed = None
@@ -35,14 +39,8 @@ def counted(service: Service, tasks: Sequence[Task]) -> Counted:
         tasks = [task for task in tasks if task.job_iteration is not None and task.job_iteration.index == now]
         completed = sum(task.status.state == "complete" for task in tasks)
     wanted = desired(service)
-    return Counted(
-        states,
-        _wanted_everywhere(tasks) if wanted is None else wanted,
-        states.get("running", 0)
-        if completed is None
-        else sum(task.status.state == "running" for task in tasks),
-        completed,
-    )
+    running = sum(task.status.state == "running" and task.node_id not in down for task in tasks)
+    return Counted(states, _wanted_everywhere(tasks) if wanted is None else wanted, running, completed)
 
 
 def desired(service: Service) -> int | None:
