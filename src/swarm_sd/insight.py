@@ -206,5 +206,6 @@ def _alike(one: Job, other: Job) -> bool:
 def _matches(one: PassedOver, query: Query) -> bool:
     if query.reason not in ("", one.reason):
         return False
-    text = "\n".join((one.kind, one.id, one.name, one.service, one.node, one.detail, one.reason)).lower()
+    told = {name: getattr(one, name) for name in PassedOver.__dataclass_fields__}
+    text = "".join([f"{name}={value}\n" for name, value in told.items()]).lower()
     return all(word in text for word in query.words)

@@ -40,7 +40,7 @@ _KEPT_FOR = 120.0
 
 
 class Query(NamedTuple):
-    """Which targets. ``words``: each must be in a label (``name=value``, in any letter case)."""
+    """Which targets. ``words``: each must be in a line ``name=value`` of a label, in any letter case."""
 
     words: tuple[str, ...] = ()
     state: str = ""
@@ -48,8 +48,15 @@ class Query(NamedTuple):
 
     @classmethod
     def of(cls, text: str = "", state: str = "", reason: str = "") -> Query:
-        """The words of ``text``; quotation marks, as Prometheus writes around values, do not count."""
-        return cls(tuple(text.replace('"', "").lower().split()), state, reason)
+        """The words of ``text``. A value in quotation marks is meant to its end: ``instance="a:1"``, ``="a:1"``;
+        elsewhere they do not count.
+        """
+        return cls(tuple(_word(word) for word in text.lower().split()), state, reason)
+
+
+def _word(word: str) -> str:
+    end = "\n" if '="' in word and word.endswith('"') else ""
+    return word.replace('"', "") + end
 
 
 class Place(NamedTuple):
@@ -294,7 +301,7 @@ def _first(names: Sequence[str], target: Labels, group: Labels) -> str:
 
 
 def _text(labels: Labels) -> str:
-    return "\n".join([f"{name}={value}" for name, value in labels.items()]).lower()
+    return "".join([f"{name}={value}\n" for name, value in labels.items()]).lower()
 
 
 def _made(target: Labels, group: TargetGroup, job: Job) -> str:
@@ -326,7 +333,7 @@ class _Search:
         if type(target) is Layered:
             for layer in target.layers:
                 found = found | self._of_layer(layer)
-            found = found | self._found(f"{ADDRESS}={target.address}".lower())
+            found = found | self._found(f"{ADDRESS}={target.address}\n".lower())
         else:
             found = found | self._found(_text(target))
         return found >= self._all or found | self._found(text) >= self._all

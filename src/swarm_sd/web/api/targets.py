@@ -35,7 +35,7 @@ class PlaceAsked(Asked, frozen=True, kw_only=True):
 
     job: JobName
     source: Annotated[str, msgspec.Meta(description="The `source` of its group.")]
-    address: Annotated[str, msgspec.Meta(description="Its `address`, as discovered.")]
+    address: Annotated[str, msgspec.Meta(description="Its `address`, as discovered.")] = ""
     nth: Annotated[
         int, msgspec.Meta(ge=0, le=100_000_000, description="Which it is of several there, from 0.")
     ] = 0
