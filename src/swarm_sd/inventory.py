@@ -48,8 +48,8 @@ class Query(NamedTuple):
 
     @classmethod
     def of(cls, text: str = "", state: str = "", reason: str = "") -> Query:
-        """The words of ``text``. A value in quotation marks is meant to its end: ``instance="a:1"``, ``="a:1"``;
-        elsewhere they do not count.
+        """The words of ``text``. A value in quotation marks, as in ``instance="a:1"`` or ``="a:1"``, is meant
+        to its end; elsewhere they do not count.
         """
         return cls(tuple(_word(word) for word in text.lower().split()), state, reason)
 
