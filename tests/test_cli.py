@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -364,6 +365,15 @@ def test_serve_needs_a_configuration() -> None:
     result = run("serve")
     assert result.exit_code == 2
     assert "give one of --config.file and --docker" in result.stderr
+
+
+def test_without_an_entry_of_ours_nothing_is_waited_for() -> None:
+    file = Path("others.yml")
+    file.write_text("scrape_configs:\n- {job_name: x, static_configs: [{targets: ['a:1']}]}\n")
+    began = time.monotonic()
+    result = run("check", "service-discovery", str(file), "--timeout=60s")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {})
+    assert time.monotonic() - began < 50
 
 
 # -- help -----------------------------------------------------------------------------------------------

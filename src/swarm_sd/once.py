@@ -32,12 +32,14 @@ class Discovered:
 @asynccontextmanager
 async def settled(jobs: Iterable[Job], *, timeout: float) -> AsyncIterator[Manager]:
     """A manager in which each entry is known or has failed, or ``timeout`` seconds have passed."""
+    jobs = tuple(jobs)
+    expected = sum(len(job.sd_configs) for job in jobs)
     manager = Manager()
     running = asyncio.create_task(manager.run(jobs))
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while not running.done() and not _settled(manager.status().entries):  # noqa: ASYNC110
+                while not running.done() and not _settled(manager, expected):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         yield manager
     finally:
@@ -70,8 +72,11 @@ def failures(manager: Manager, timeout: float) -> tuple[tuple[str, int, str], ..
     )
 
 
-def _settled(entries: tuple[EntryStatus, ...]) -> bool:
-    return bool(entries) and all(status.state == "known" or status.provider.last_error for status in entries)
+def _settled(manager: Manager, expected: int) -> bool:
+    entries = manager.status().entries  # none before the manager has begun
+    return len(entries) == expected and all(
+        status.state == "known" or status.provider.last_error for status in entries
+    )
 
 
 def _skipped(entries: tuple[EntryStatus, ...], job: Job) -> Mapping[str, int]:
