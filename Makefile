@@ -28,7 +28,7 @@ debian: ## The Debian packages that the tests want (as root; otherwise says what
 	  nginx-light docker-compose systemd
 
 test: debian $(STAMP) lint types ## Every test, real programs included
-	$(VENV)/bin/pytest -n 4 --dist worksteal tests
+	$(VENV)/bin/pytest -n 4 --dist worksteal -m "not campaign" tests
 
 check: lint types fast ## Format, lint, types and the fast tests: before every commit
 
@@ -50,7 +50,8 @@ bench: $(STAMP) ## The measurements of benchmarks/README.md
 	@sh tools/debian.sh nginx-light wrk prometheus
 	$(PY) -m benchmarks
 
-soak: $(STAMP) ## An hour of churn and faults (SECONDS=3600) with every promise checked
+soak: $(STAMP) ## The long tests on the real cluster; an hour (SECONDS=3600) of churn and faults
+	$(VENV)/bin/pytest -m campaign tests
 	$(PY) -m benchmarks.soak --seconds $(or $(SECONDS),3600)
 
 lock: $(STAMP) ## Resolve the dependencies anew

@@ -132,6 +132,7 @@ async def test_a_locked_manager(cluster: Cluster, leader: Engine, doctor: Doctor
     assert "docker swarm unlock" in found["way_out"]
 
 
+@pytest.mark.campaign
 async def test_lost_quorum_and_the_sockets_of_engines_that_have_ended(
     cluster: Cluster, doctor: Doctor
 ) -> None:
@@ -307,6 +308,7 @@ async def test_a_rule_that_keeps_nothing(
     assert "swarm.yml:8:" in found["message"]
 
 
+@pytest.mark.campaign
 async def test_services_without_a_virtual_ip(leader: Engine, doctor: Doctor) -> None:
     name = "filters: [{name: name, values: [dnsrr]}]"
     found = told(await doctor.says(of(leader.host, "services", name)), "no-virtual-ip")

@@ -76,6 +76,7 @@ async def test_a_worker_that_is_asked_first_is_passed_over(
     await news(cluster, sd)
 
 
+@pytest.mark.campaign
 async def test_without_the_list_of_networks_only_their_names_are_missing(
     zoo: Zoo, between: Sequence[Proxy], swarm_sd: StartSwarmSD
 ) -> None:

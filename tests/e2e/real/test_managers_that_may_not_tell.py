@@ -111,6 +111,7 @@ def inside(cluster: Cluster, started: list[Program], tmp_path: Path) -> StartSwa
     return start
 
 
+@pytest.mark.campaign
 async def test_managers_over_tls_of_which_one_shows_the_certificate_of_another_authority(
     cluster: Cluster, leader: Engine, ill: Engine, inside: StartSwarmSD, tmp_path: Path
 ) -> None:

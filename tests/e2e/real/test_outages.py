@@ -145,6 +145,7 @@ async def test_a_worker_dies_and_its_tasks_start_elsewhere_and_it_comes_back(
     assert await stale(sd) == set()
 
 
+@pytest.mark.campaign
 async def test_a_drained_node_stays_a_target_and_its_tasks_start_elsewhere(
     cluster: Cluster, sd: SwarmSD
 ) -> None:
@@ -164,6 +165,7 @@ async def test_a_drained_node_stays_a_target_and_its_tasks_start_elsewhere(
         await until(left, "tasks that run on every node start there again")
 
 
+@pytest.mark.campaign
 async def test_a_rolling_update_is_followed_task_by_task(sd: SwarmSD, zoo: Zoo, cluster: Cluster) -> None:
     spec = service("rolls", on=[FRONT], mode=replicas(3), Labels={"com.example.release": "1"})
     spec["UpdateConfig"] = {"Parallelism": 1, "Delay": 1_000_000_000, "Order": "start-first"}
