@@ -58,12 +58,17 @@ async def test_the_wheel_in_an_empty_environment_is_the_whole_program(
     assert (await run(program, "healthy", sd.url)).code == 0
 
 
+async def _ready(sd: SwarmSD) -> bool:
+    return (await sd.get("/-/ready")).status == 200
+
+
 async def test_what_an_earlier_version_stored_is_served_at_once(
     swarm_sd: StartSwarmSD, tmp_path: Path
 ) -> None:
     shutil.copytree(STORE / "saved", tmp_path / "state", copy_function=shutil.copyfile)
     sd = await swarm_sd((STORE / "prometheus.yml").read_text(), f"--storage.path={tmp_path / 'state'}")
     assert len(JOBS) == 4
+    await becomes(lambda: _ready(sd), True)  # whether anybody answers or not
     for job in JOBS:
         answer = await sd.get(f"/sd/{job}")
         assert (answer.status, answer.headers["X-Swarm-SD-Stale"]) == (200, "true")

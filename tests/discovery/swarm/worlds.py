@@ -68,7 +68,13 @@ class FileWorld(DiscoveryWorld):
 
     def write(self):
         if not self.broken:
-            self.path.write_text(f"# the nodes\n10.0.0.[1:{self.number}]:2375\n")
+            self.replace(f"# the nodes\n10.0.0.[1:{self.number}]:2375\n")
+
+    def replace(self, text):
+        """As one step: a file that is written in place is empty for a moment."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.path)
 
     def addresses(self):
         return frozenset(f"10.0.0.{number}:9323" for number in range(1, self.number + 1))
@@ -84,7 +90,7 @@ class FileWorld(DiscoveryWorld):
     def drift(self):
         nodes = [f"10.0.0.{number}:2375" for number in range(1, self.number + 1)]
         random.shuffle(nodes)
-        self.path.write_text("\n".join(nodes))
+        self.replace("\n".join(nodes))
 
     def break_(self, fault):
         self.broken = True

@@ -184,4 +184,4 @@ async def test_a_registration_is_served_at_once(swarm, swarm_sd: StartSwarmSD, c
         took.append(time.monotonic() - began)
     with capsys.disabled():
         print(f"\n{swarm.scheme}: registration to answer, median: {statistics.median(took) * 1000:.0f} ms")
-    assert statistics.median(took) < 0.2
+    assert statistics.median(took) < 5  # asking now and then would take a minute
